@@ -1,0 +1,38 @@
+//! A handle's state machine, and the mapping that it borrows from.
+#![allow(unsafe_code, reason = "the state borrows from the `Arc` stored beside it")]
+
+use crate::mapped::Mapped;
+use crate::region::outliving;
+use std::sync::Arc;
+
+/// `T` borrows from the mapping for `'static`; it never leaves this struct, and is dropped first.
+#[derive(Debug)]
+pub(crate) struct Anchored<T> {
+    state: T,
+    mapped: Arc<Mapped>,
+}
+
+impl<T> Anchored<T> {
+    /// Makes the state from the mapping.
+    pub(crate) fn new<E>(mapped: Arc<Mapped>, make: impl FnOnce(&'static Mapped) -> Result<T, E>) -> Result<Self, E> {
+        // SAFETY: `mapped` is stored beside the state, is dropped after it, and an `Arc`'s content
+        // does not move.
+        let borrowed = unsafe { outliving(&*mapped) };
+        Ok(Self { state: make(borrowed)?, mapped })
+    }
+
+    #[inline]
+    pub(crate) fn state(&self) -> &T {
+        &self.state
+    }
+
+    #[inline]
+    pub(crate) fn state_mut(&mut self) -> &mut T {
+        &mut self.state
+    }
+
+    #[inline]
+    pub(crate) fn mapped(&self) -> &Arc<Mapped> {
+        &self.mapped
+    }
+}

@@ -1,0 +1,78 @@
+//! Bytes to words and back, by relaxed atomic words: a peer that writes meanwhile, honest or not,
+//! makes wrong bytes, never undefined behaviour.
+
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+
+/// Copies `bytes` into `words`, zero padded to a whole word. What does not fit is left out.
+#[inline]
+pub fn write(words: &[AtomicU64], bytes: &[u8]) {
+    let (whole, rest) = bytes.as_chunks::<8>();
+    for (word, chunk) in words.iter().zip(whole) {
+        word.store(u64::from_le_bytes(*chunk), Relaxed);
+    }
+    if !rest.is_empty()
+        && let Some(word) = words.get(whole.len())
+    {
+        word.store(last_word(bytes, rest), Relaxed);
+    }
+}
+
+/// The `rest` (1 to 7 bytes) at the end of `bytes`, zero padded.
+#[inline]
+fn last_word(bytes: &[u8], rest: &[u8]) -> u64 {
+    if let Some(eight) = bytes.last_chunk::<8>() {
+        return u64::from_le_bytes(*eight) >> (64 - 8 * rest.len());
+    }
+    rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+}
+
+/// Copies `bytes.len()` bytes out of `words`. What is not there is left as it was.
+#[inline]
+pub fn read(words: &[AtomicU64], bytes: &mut [u8]) {
+    let (whole, rest) = bytes.as_chunks_mut::<8>();
+    for (chunk, word) in whole.iter_mut().zip(words) {
+        *chunk = word.load(Relaxed).to_le_bytes();
+    }
+    if !rest.is_empty()
+        && let Some(word) = words.get(whole.len())
+    {
+        let mut word = word.load(Relaxed);
+        for byte in rest {
+            *byte = word as u8;
+            word >>= 8;
+        }
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn what_is_written_is_read(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let words: Vec<_> = (0..26).map(|_| AtomicU64::new(u64::MAX)).collect();
+            write(&words, &bytes);
+            let mut back = vec![0; bytes.len()];
+            read(&words, &mut back);
+            prop_assert_eq!(&back, &bytes);
+            let used = bytes.len().div_ceil(8);
+            prop_assert!(words[used..].iter().all(|w| w.load(Relaxed) == u64::MAX), "nothing beyond is touched");
+            let padding = used * 8 - bytes.len();
+            if padding > 0 {
+                prop_assert_eq!(words[used - 1].load(Relaxed).leading_zeros() as usize / 8 >= padding, true);
+            }
+        }
+
+        /// A hostile length: neither side reaches beyond what there is.
+        #[test]
+        fn short_words_are_no_panic(n in 0usize..5, len in 0usize..100) {
+            let words: Vec<_> = (0..n).map(|_| AtomicU64::new(0)).collect();
+            write(&words, &vec![7; len]);
+            let mut bytes = vec![9; len];
+            read(&words, &mut bytes);
+            prop_assert!(bytes.iter().skip(n * 8).all(|&b| b == 9));
+        }
+    }
+}

@@ -1,0 +1,229 @@
+//! A reader's place. It polls the commit words themselves; no counter is shared.
+
+use crate::core::commit::{End, find_end};
+use crate::core::locate::{self, Found};
+use crate::core::memory::{Memory, Window};
+use crate::core::{hold, roll};
+use crate::layout::entry::{self, Kind, Tag};
+use crate::sync::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, fence};
+
+/// How often a place is sought anew because the log is recycled under it.
+const ATTEMPTS: u32 = 1000;
+
+/// What the reader finds at its place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// A record: its commit word. The place stays; `Cursor::pass` goes on.
+    Record(u64),
+    /// Nothing yet.
+    Nothing,
+    /// The segment has ended; the place is now at the start of the next one.
+    Moved,
+    /// The segment was given up while the reader was in it.
+    Passed,
+    /// The log is closed and everything was read.
+    Closed,
+    /// A word that no honest appender commits.
+    Corrupt,
+}
+
+/// Why there is no such place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// The record has been given up.
+    Gone,
+    /// The sequence number is beyond the end.
+    Ahead,
+    /// The control page makes no sense, or runs away.
+    Corrupt,
+}
+
+/// See the module. With a gate the reader holds its segment and all newer ones.
+#[derive(Debug)]
+pub struct Cursor<'m, M> {
+    memory: &'m M,
+    window: Window<'m>,
+    segment: u64,
+    base: u64,
+    tag: Tag,
+    next: usize,
+    gate: Option<&'m AtomicU64>,
+}
+
+impl<'m, M: Memory> Cursor<'m, M> {
+    fn at_start(memory: &'m M, segment: u64, base: u64, gate: Option<&'m AtomicU64>) -> Self {
+        let tag = Tag::of_lap(memory.lap(segment));
+        Self { memory, window: memory.window(segment), segment, base, tag, next: 0, gate }
+    }
+
+    /// Repeats `find`, a segment and its base, until the segment could be entered.
+    fn enter(
+        memory: &'m M,
+        gate: Option<&'m AtomicU64>,
+        find: impl Fn() -> Result<(u64, u64), NoPlace>,
+    ) -> Result<Self, NoPlace> {
+        for _ in 0..ATTEMPTS {
+            let (segment, base) = find()?;
+            if gate.is_none_or(|gate| hold::enter(memory, gate, segment)) {
+                return Ok(Self::at_start(memory, segment, base, gate));
+            }
+        }
+        Err(NoPlace::Corrupt)
+    }
+
+    /// At the oldest record retained.
+    ///
+    /// # Errors
+    /// [`NoPlace::Corrupt`]
+    pub fn at_oldest(memory: &'m M, gate: Option<&'m AtomicU64>) -> Result<Self, NoPlace> {
+        Self::enter(memory, gate, || locate::oldest(memory).ok_or(NoPlace::Corrupt))
+    }
+
+    /// Behind the newest record.
+    ///
+    /// # Errors
+    /// [`NoPlace::Corrupt`]
+    pub fn at_end(memory: &'m M, gate: Option<&'m AtomicU64>) -> Result<Self, NoPlace> {
+        let newest = || {
+            (0..ATTEMPTS).find_map(|_| {
+                let active = roll::active(memory);
+                locate::base_of(memory, active).map(|base| (active, base))
+            })
+        };
+        let mut cursor = Self::enter(memory, gate, || newest().ok_or(NoPlace::Corrupt))?;
+        let (End::Open(at) | End::Closed(at) | End::Final(at)) = find_end(cursor.window.index, cursor.tag, 0);
+        cursor.next = at;
+        Ok(cursor)
+    }
+
+    /// At record `seq`, or at the end if that is `seq`.
+    ///
+    /// # Errors
+    /// [`NoPlace`]
+    pub fn at_seq(memory: &'m M, gate: Option<&'m AtomicU64>, seq: u64) -> Result<Self, NoPlace> {
+        let find = || match locate::find(memory, seq) {
+            Found::In { segment, base } => Ok((segment, base)),
+            Found::Gone => Err(NoPlace::Gone),
+            Found::Corrupt => Err(NoPlace::Corrupt),
+        };
+        let mut cursor = Self::enter(memory, gate, find)?;
+        cursor.next = usize::try_from(seq.wrapping_sub(cursor.base)).map_err(|_| NoPlace::Ahead)?;
+        if cursor.next == 0 || cursor.is_committed(cursor.next - 1) {
+            return Ok(cursor);
+        }
+        Err(if locate::is_retained(memory, cursor.segment) { NoPlace::Ahead } else { NoPlace::Gone })
+    }
+
+    /// Goes to record `seq`, or to the end if that is `seq`. The gate follows.
+    ///
+    /// # Errors
+    /// [`NoPlace`]; the cursor and its gate stay where they are.
+    pub fn seek(&mut self, seq: u64) -> Result<(), NoPlace> {
+        let found = Self::at_seq(self.memory, None, seq)?;
+        if let Some(gate) = self.gate {
+            if found.segment >= self.segment {
+                hold::advance(gate, found.segment);
+            } else if !hold::lower(self.memory, gate, self.segment, found.segment) {
+                return Err(NoPlace::Gone);
+            }
+        }
+        *self = Self { gate: self.gate, ..found };
+        Ok(())
+    }
+
+    /// Holds the segment and all newer ones from here on. False: it has been given up.
+    pub fn hold(&mut self, gate: &'m AtomicU64) -> bool {
+        let held = hold::enter(self.memory, gate, self.segment);
+        if held {
+            self.gate = Some(gate);
+        }
+        held
+    }
+
+    /// Holds nothing any more.
+    pub fn let_go(&mut self) {
+        if let Some(gate) = self.gate.take() {
+            hold::leave(gate);
+        }
+    }
+
+    /// Whether the word at `position` is a record of this lap.
+    fn is_committed(&self, position: usize) -> bool {
+        let word = self.window.index.get(position).map_or(0, |slot| slot.load(Relaxed));
+        self.tag.is_current(word) && entry::kind(word) != Kind::Close
+    }
+
+    /// Looks at the place. Never waits.
+    #[inline]
+    pub fn step(&mut self) -> Step {
+        let Some(slot) = self.window.index.get(self.next) else { return Step::Corrupt };
+        let word = slot.load(Relaxed);
+        if !self.tag.is_current(word) {
+            return self.nothing();
+        }
+        // SYNC commit: what was written before the word was committed is visible.
+        fence(Acquire);
+        match entry::kind(word) {
+            Kind::Record | Kind::Batch => Step::Record(word),
+            _ => self.end_of_segment(word),
+        }
+    }
+
+    /// No record at the place: not yet, or not any more.
+    #[inline]
+    fn nothing(&self) -> Step {
+        if self.memory.control().head.0.load(Relaxed) <= self.segment { Step::Nothing } else { Step::Passed }
+    }
+
+    #[cold]
+    fn end_of_segment(&mut self, word: u64) -> Step {
+        match (entry::kind(word), entry::len_bytes(word) as u64) {
+            (Kind::Close, entry::CLOSE_LOG) => Step::Closed,
+            (Kind::Close, entry::CLOSE_SEGMENT) => {
+                *self = Self::at_start(self.memory, self.segment.wrapping_add(1), self.seq(), self.gate);
+                if let Some(gate) = self.gate {
+                    hold::advance(gate, self.segment);
+                }
+                Step::Moved
+            }
+            _ => Step::Corrupt,
+        }
+    }
+
+    /// Goes on to the next record.
+    #[inline]
+    pub fn pass(&mut self) {
+        self.next += 1;
+    }
+
+    /// Sequence number of the record at the place.
+    #[inline]
+    pub fn seq(&self) -> u64 {
+        self.base.wrapping_add(self.next as u64)
+    }
+
+    /// The segment of the place.
+    #[inline]
+    pub fn segment(&self) -> u64 {
+        self.segment
+    }
+
+    /// Whether the segment is kept while the cursor is in it.
+    #[inline]
+    pub fn is_gated(&self) -> bool {
+        self.gate.is_some()
+    }
+
+    /// The payload that `word` announces, if it lies in the arena.
+    #[inline]
+    pub fn payload(&self, word: u64) -> Option<&'m [AtomicU64]> {
+        let at = entry::offset_words(word);
+        self.window.arena.get(at..at + entry::words_for(entry::len_bytes(word)))
+    }
+
+    /// Whether what was read of this segment before is what had been committed.
+    #[inline]
+    pub fn is_retained(&self) -> bool {
+        locate::is_retained(self.memory, self.segment)
+    }
+}

@@ -1,0 +1,98 @@
+//! The appender that is alone: no pin, no compare-exchange; the commit is one store.
+
+use crate::core::append::{Append, Moved};
+use crate::core::commit::End;
+use crate::core::memory::Memory;
+use crate::core::tip::{Blocked, Tip};
+use crate::hint::prefetch_write;
+use crate::layout::LINE_ENTRIES;
+use crate::layout::entry::{self, Kind, words_for};
+use crate::sync::{AtomicU64, Ordering::Release};
+
+/// How far ahead of the commit index lines are fetched for writing, in commit words.
+const AHEAD_ENTRIES: usize = 4 * LINE_ENTRIES;
+
+/// See the module. The caller holds the append lock alone.
+#[derive(Debug)]
+pub struct Exclusive<'m, M> {
+    tip: Tip<'m, M>,
+}
+
+impl<'m, M: Memory> Exclusive<'m, M> {
+    /// Takes the log over where it ends, finishing a roll that a dead predecessor began.
+    ///
+    /// # Errors
+    /// [`Blocked::Corrupt`]
+    pub fn attach(memory: &'m M) -> Result<Self, Blocked> {
+        let mut tip = Tip::attach(memory, None)?;
+        match tip.end() {
+            End::Open(_) => {}
+            // The close certifies that the next window is free: this does not wait.
+            End::Closed(_) => tip.advance()?,
+            // Every append goes the slow way and learns it there.
+            End::Final(_) => {}
+        }
+        Ok(Self { tip })
+    }
+
+    #[cold]
+    fn reserve_slowly(&mut self, words: usize) -> Result<usize, Blocked> {
+        loop {
+            if let End::Final(_) = self.tip.end() {
+                return Err(Blocked::Closed);
+            }
+            if self.tip.next < self.tip.last() && self.tip.refill(words) {
+                return self.tip.cut(words).ok_or(Blocked::Corrupt);
+            }
+            self.tip.advance()?;
+        }
+    }
+}
+
+impl<'m, M: Memory> Append<'m, M> for Exclusive<'m, M> {
+    #[inline]
+    fn try_append(&mut self, kind: Kind, len_bytes: usize, write: impl Fn(&[AtomicU64])) -> Result<u64, Blocked> {
+        let at = self.try_reserve(len_bytes)?;
+        write(self.tip.payload(at, words_for(len_bytes)));
+        self.try_commit(kind, len_bytes, at).map_err(|Moved| Blocked::Corrupt)
+    }
+
+    #[inline]
+    fn try_reserve(&mut self, len_bytes: usize) -> Result<usize, Blocked> {
+        let words = words_for(len_bytes);
+        if self.tip.next < self.tip.last()
+            && let Some(at) = self.tip.cut(words)
+        {
+            return Ok(at);
+        }
+        self.reserve_slowly(words)
+    }
+
+    #[inline]
+    fn try_commit(&mut self, kind: Kind, len_bytes: usize, at: usize) -> Result<u64, Moved> {
+        let tip = &mut self.tip;
+        let position = tip.next;
+        let Some(slot) = tip.window.index.get(position) else { return Err(Moved) };
+        // SYNC commit: Release, as in `commit::attempt`.
+        slot.store(tip.tag.word(entry::body(kind, len_bytes as u64, at as u64)), Release);
+        tip.next = position + 1;
+        tip.fetch_ahead(at, words_for(len_bytes));
+        if position.is_multiple_of(LINE_ENTRIES)
+            && let Some(slot) = tip.window.index.get(position + AHEAD_ENTRIES)
+        {
+            prefetch_write(slot);
+        }
+        Ok(tip.base.wrapping_add(position as u64))
+    }
+
+    #[inline]
+    fn release(&mut self) {}
+
+    fn try_close(&mut self) -> Result<u64, Blocked> {
+        self.tip.close_log()
+    }
+
+    fn tip(&self) -> &Tip<'m, M> {
+        &self.tip
+    }
+}

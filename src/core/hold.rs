@@ -1,0 +1,66 @@
+//! Pins and gates: what keeps a segment from being recycled.
+//!
+//! A hold word is 0 or `1 + segment`: its owner may touch that segment and all newer ones. Entering
+//! and recycling mirror each other: the owner writes the word, fences, looks at `head`; the recycler
+//! raises `head`, fences, looks at the words. One of the two sees the other (Dekker's argument, as in
+//! hazard pointers; Michael 2004). The owner enters for every append, so its fence is the light one.
+
+use crate::core::memory::Memory;
+use crate::layout::board::Slot;
+use crate::sync::{
+    AtomicU64,
+    Ordering::{Acquire, Relaxed, Release},
+    fence, light_fence,
+};
+
+/// Enters `segment`. Returns whether it is held now; if not, `head` has passed it and nothing is
+/// held.
+#[inline]
+pub fn enter<M: Memory>(memory: &M, hold: &AtomicU64, segment: u64) -> bool {
+    hold.store(segment.wrapping_add(1), Relaxed);
+    // Pairs with `heavy_fence` in `roll::give_up`.
+    light_fence(memory.fencing());
+    if memory.control().head.0.load(Relaxed) <= segment {
+        return true;
+    }
+    leave(hold);
+    // SYNC head: the segment that `active` names next is newer than the head just seen.
+    fence(Acquire);
+    false
+}
+
+/// Extends a hold on `held` to the older `segment`. Returns whether both are held now; if not, only
+/// `held` still is.
+pub fn lower<M: Memory>(memory: &M, hold: &AtomicU64, held: u64, segment: u64) -> bool {
+    hold.store(segment.wrapping_add(1), Relaxed);
+    // Pairs with `heavy_fence` in `roll::give_up`, as in `enter`.
+    light_fence(memory.fencing());
+    if memory.control().head.0.load(Relaxed) <= segment {
+        return true;
+    }
+    advance(hold, held);
+    false
+}
+
+/// Holds from `segment` on only; older ones are let go. `segment` is newer than the one held.
+///
+/// SYNC leave: Release, read by `blocking` (Acquire): every access to the older segments happened
+/// before their window is written again.
+#[inline]
+pub fn advance(hold: &AtomicU64, segment: u64) {
+    hold.store(segment.wrapping_add(1), Release);
+}
+
+/// Holds nothing any more. SYNC leave, as in [`advance`].
+#[inline]
+pub fn leave(hold: &AtomicU64) {
+    hold.store(0, Release);
+}
+
+/// The first slot that holds `segment`. SYNC leave.
+pub fn blocking(slots: &[Slot], segment: u64) -> Option<usize> {
+    slots.iter().position(|slot| {
+        let hold = slot.hold.0.load(Acquire);
+        hold != 0 && hold.wrapping_sub(1) <= segment
+    })
+}

@@ -1,0 +1,89 @@
+//! Finding a segment by number, by age, by sequence number. Only loads: it runs on read-only
+//! mappings, where Rust guarantees relaxed loads, hence relaxed loads and fences.
+
+use crate::core::memory::Memory;
+use crate::core::roll;
+use crate::sync::{Ordering::Acquire, Ordering::Relaxed, fence};
+
+/// How often a search begins anew because the log is recycled under it.
+const ATTEMPTS: u32 = 1000;
+
+/// Whether `segment` was still retained after everything read before this call.
+///
+/// SYNC lap: Acquire fence, pairs with the Release fence in `Tip::attach` and `Tip::advance`.
+#[inline]
+pub fn is_retained<M: Memory>(memory: &M, segment: u64) -> bool {
+    fence(Acquire);
+    memory.control().head.0.load(Relaxed) <= segment
+}
+
+/// First sequence number of `segment`, an open one, if it is still retained. SYNC base.
+pub fn base_of<M: Memory>(memory: &M, segment: u64) -> Option<u64> {
+    let base = memory.base(segment).load(Relaxed);
+    is_retained(memory, segment).then_some(base)
+}
+
+/// The oldest segment retained and its first sequence number.
+///
+/// Another process may give it up at once. `None` only if that happens a thousand times over.
+pub fn oldest<M: Memory>(memory: &M) -> Option<(u64, u64)> {
+    for _ in 0..ATTEMPTS {
+        let head = memory.control().head.0.load(Relaxed);
+        // SYNC head: the base of the new head is there.
+        fence(Acquire);
+        if let Some(base) = base_of(memory, head) {
+            return Some((head, base));
+        }
+    }
+    None
+}
+
+/// Where a sequence number is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// In this segment, or at its end if it is the newest.
+    In {
+        /// The segment.
+        segment: u64,
+        /// Its first sequence number, at most the one sought.
+        base: u64,
+    },
+    /// Given up.
+    Gone,
+    /// The control page makes no sense.
+    Corrupt,
+}
+
+/// Finds the segment of `seq` by halving the bases between head and active.
+pub fn find<M: Memory>(memory: &M, seq: u64) -> Found {
+    for _ in 0..ATTEMPTS {
+        let head = memory.control().head.0.load(Relaxed);
+        fence(Acquire);
+        let active = roll::active(memory);
+        if active.wrapping_sub(head) >= memory.windows() {
+            if is_retained(memory, head) {
+                return Found::Corrupt;
+            }
+            continue;
+        }
+        if let Some(found) = halve(memory, seq, head, active) {
+            return found;
+        }
+    }
+    Found::Gone
+}
+
+/// One search; `None` if head moved on meanwhile.
+fn halve<M: Memory>(memory: &M, seq: u64, head: u64, active: u64) -> Option<Found> {
+    let mut low = (head, base_of(memory, head)?);
+    if seq < low.1 {
+        return Some(Found::Gone);
+    }
+    let mut high = active;
+    while low.0 < high {
+        let middle = low.0 + (high - low.0).div_ceil(2);
+        let base = base_of(memory, middle)?;
+        if base <= seq { low = (middle, base) } else { high = middle - 1 }
+    }
+    Some(Found::In { segment: low.0, base: low.1 })
+}

@@ -1,0 +1,202 @@
+//! An appender's place: its segment, the word it will commit next, and its lease.
+
+use crate::core::commit::{self, End};
+use crate::core::memory::{Memory, Window};
+use crate::core::roll::{self, Kept};
+use crate::core::{bump, hold};
+use crate::hint::prefetch_write;
+use crate::layout::LINE_WORDS;
+use crate::layout::entry::{self, Tag};
+use crate::sync::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
+
+/// How far ahead of the record just written arena lines are fetched for writing, in words.
+/// Measured: 128 to 1024 bytes do equally well.
+const AHEAD_WORDS: usize = 64;
+/// How often attaching follows a head that runs away before it calls the region corrupt.
+const ATTACH_ATTEMPTS: u32 = 10_000;
+
+/// Why nothing could be appended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Blocked {
+    /// The next window can't be given up.
+    Kept(Kept),
+    /// The log is closed.
+    Closed,
+    /// The region breaks its own rules: a hostile or broken peer wrote to it.
+    Corrupt,
+}
+
+impl From<Kept> for Blocked {
+    fn from(kept: Kept) -> Self {
+        Self::Kept(kept)
+    }
+}
+
+/// See the module. `'m` is the life of the mapping.
+#[derive(Debug)]
+pub struct Tip<'m, M> {
+    pub(crate) memory: &'m M,
+    pub(crate) window: Window<'m>,
+    pub(crate) segment: u64,
+    /// Sequence number of the segment's first record.
+    pub(crate) base: u64,
+    pub(crate) tag: Tag,
+    /// Position of the next commit; all words before it are current.
+    pub(crate) next: usize,
+    /// The lease: words `at..end` of the arena are this appender's alone; none if `at > end`.
+    at: usize,
+    end: usize,
+}
+
+/// `at` without a lease: not even a record of no words can be cut.
+const NO_LEASE: usize = usize::MAX / 2;
+
+impl<'m, M: Memory> Tip<'m, M> {
+    /// A place at the end of the log. With a `hold`, which is entered and still held on return.
+    ///
+    /// # Errors
+    /// [`Blocked::Corrupt`] if head never stays behind active.
+    pub fn attach(memory: &'m M, hold: Option<&AtomicU64>) -> Result<Self, Blocked> {
+        for _ in 0..ATTACH_ATTEMPTS {
+            let segment = roll::active(memory);
+            if memory.lap(segment) >= bump::MAX_LAP {
+                return Err(Blocked::Corrupt);
+            }
+            if hold.is_none_or(|hold| hold::enter(memory, hold, segment)) {
+                let base = memory.base(segment).load(Relaxed);
+                let mut tip = Self::at_start(memory, segment, base);
+                if let End::Open(at) | End::Closed(at) | End::Final(at) = tip.end() {
+                    tip.next = at;
+                }
+                return Ok(tip);
+            }
+        }
+        Err(Blocked::Corrupt)
+    }
+
+    fn at_start(memory: &'m M, segment: u64, base: u64) -> Self {
+        let tag = Tag::of_lap(memory.lap(segment));
+        let tip = Self { memory, window: memory.window(segment), segment, base, tag, next: 0, at: NO_LEASE, end: 0 };
+        // SYNC lap: Release, pairs with the Acquire fence before a reader's last look at head
+        // (`locate::is_retained`). A reader that saw any word written from here on sees that the
+        // window's former segment is gone.
+        fence(Release);
+        tip
+    }
+
+    /// Where this segment ends.
+    pub fn end(&self) -> End {
+        commit::find_end(self.window.index, self.tag, self.next)
+    }
+
+    /// Position that only a close can take.
+    #[inline]
+    pub fn last(&self) -> usize {
+        self.window.index.len().wrapping_sub(1)
+    }
+
+    /// Cuts `words` from the lease, if they are there.
+    #[inline]
+    pub fn cut(&mut self, words: usize) -> Option<usize> {
+        let at = self.at;
+        let end = at + words;
+        if end > self.end {
+            return None;
+        }
+        self.at = end;
+        Some(at)
+    }
+
+    /// The words of a reservation.
+    #[inline]
+    pub fn payload(&self, at: usize, words: usize) -> &'m [AtomicU64] {
+        self.window.arena.get(at..at + words).unwrap_or(&[])
+    }
+
+    /// Fetches the lines that the records after the one at `at` will be written to.
+    #[inline]
+    pub fn fetch_ahead(&self, at: usize, words: usize) {
+        let line = LINE_WORDS as usize;
+        let from = (at + AHEAD_WORDS).next_multiple_of(line);
+        for ahead in (from..at + words + AHEAD_WORDS).step_by(line) {
+            if let Some(word) = self.window.arena.get(ahead) {
+                prefetch_write(word);
+            }
+        }
+    }
+
+    /// Leases anew so that `words` can be cut. False: the arena has no room for them.
+    #[cold]
+    pub fn refill(&mut self, words: usize) -> bool {
+        let line = LINE_WORDS as usize;
+        #[allow(clippy::cast_possible_truncation, reason = "both are less than 2^22")]
+        let (need, limit) = (words.div_ceil(line).max(1) as u32, (self.window.arena.len() / line) as u32);
+        let lap = self.memory.lap(self.segment);
+        let Ok(lease) = bump::lease(self.window.bump, lap, need, self.memory.lease_lines(), limit) else {
+            return false;
+        };
+        let start = lease.start as usize * line;
+        if start != self.end || self.at > self.end {
+            self.at = start;
+        }
+        self.end = lease.end as usize * line;
+        true
+    }
+
+    /// Leaves this segment for the next, closing and opening as far as nobody has yet.
+    ///
+    /// # Errors
+    /// [`Blocked`]; the place stays where it is.
+    #[cold]
+    pub fn advance(&mut self) -> Result<(), Blocked> {
+        let end = match self.end() {
+            End::Open(at) => {
+                roll::give_up(self.memory, self.segment + 1)?;
+                commit::close(self.window.index, self.tag, at, entry::CLOSE_SEGMENT)
+            }
+            ended => ended,
+        };
+        match end {
+            End::Closed(_) if self.memory.lap(self.segment) >= bump::MAX_LAP => Err(Blocked::Corrupt),
+            End::Closed(count) => {
+                let (segment, base) = (self.segment + 1, self.base.wrapping_add(count as u64));
+                roll::open(self.memory, segment, base);
+                *self = Self::at_start(self.memory, segment, base);
+                Ok(())
+            }
+            End::Final(_) => Err(Blocked::Closed),
+            End::Open(_) => Err(Blocked::Corrupt),
+        }
+    }
+
+    /// Goes to the newest segment if others are more than one ahead. Needs a hold on this or an
+    /// older segment, so that the newest can't be recycled meanwhile.
+    pub fn catch_up(&mut self) {
+        let active = roll::active(self.memory);
+        if active > self.segment + 1 {
+            let base = self.memory.base(active).load(Acquire);
+            *self = Self::at_start(self.memory, active, base);
+        }
+    }
+
+    /// Ends the log. Returns the number of records it ever held.
+    ///
+    /// # Errors
+    /// [`Blocked`]
+    pub fn close_log(&mut self) -> Result<u64, Blocked> {
+        loop {
+            match self.end() {
+                End::Open(at) => {
+                    if commit::close(self.window.index, self.tag, at, entry::CLOSE_LOG) == End::Open(self.last() + 1) {
+                        return Err(Blocked::Corrupt);
+                    }
+                }
+                End::Closed(_) => self.advance()?,
+                End::Final(count) => {
+                    self.at = NO_LEASE;
+                    return Ok(self.base.wrapping_add(count as u64));
+                }
+            }
+        }
+    }
+}

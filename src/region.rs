@@ -1,0 +1,100 @@
+//! The one cast from mapped bytes to views.
+#![allow(unsafe_code, reason = "the cast")]
+
+use crate::error::AttachError;
+use crate::layout::words::Words;
+use crate::sync::AtomicU64;
+use crate::sys::map::Map;
+use crate::sys::memory::{self, Footing};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+/// A mapped region: the file and its bytes, seen as atomics only.
+#[derive(Debug)]
+pub(crate) struct Region {
+    map: Map,
+    file: OwnedFd,
+    footing: Footing,
+}
+
+impl Region {
+    /// Maps all of `file`. `what` names it in errors.
+    ///
+    /// The size is fixed from here on: by seals, or, for a named file, by the rule that nobody
+    /// truncates it.
+    pub(crate) fn map(file: OwnedFd, writable: bool, what: &'static str) -> Result<Self, AttachError> {
+        let (len_bytes, footing) =
+            memory::inspect(&file).map_err(|error| AttachError::os("inspecting the file", error))?;
+        if footing == Footing::Loose {
+            return Err(AttachError::NotSealed { what });
+        }
+        let min = memory::small_page_bytes();
+        let wrong = AttachError::WrongSize {
+            what,
+            found_bytes: len_bytes,
+            expected_bytes: len_bytes.next_multiple_of(min).max(min),
+        };
+        if len_bytes == 0 || !len_bytes.is_multiple_of(min) {
+            return Err(wrong);
+        }
+        let len = usize::try_from(len_bytes).map_err(|_| wrong)?;
+        let map = Map::new(&file, len, writable).map_err(|error| AttachError::os("mapping", error))?;
+        Ok(Self { map, file, footing })
+    }
+
+    /// Makes every page present, so that none faults later.
+    pub(crate) fn populate(&self) -> Result<(), AttachError> {
+        self.map.populate().map_err(|error| AttachError::os("populating the mapping", error))
+    }
+
+    pub(crate) fn len_bytes(&self) -> u64 {
+        self.map.len() as u64
+    }
+
+    pub(crate) fn is_writable(&self) -> bool {
+        self.map.is_writable()
+    }
+
+    pub(crate) fn footing(&self) -> Footing {
+        self.footing
+    }
+
+    pub(crate) fn file(&self) -> BorrowedFd<'_> {
+        self.file.as_fd()
+    }
+
+    /// `count` values of `T` at `offset` bytes, if they lie inside and are aligned.
+    pub(crate) fn slice<T: Words>(&self, offset: u64, count: u64) -> Option<&[T]> {
+        let bytes = count.checked_mul(size_of::<T>() as u64)?;
+        let end = offset.checked_add(bytes)?;
+        let first = usize::try_from(offset).ok()?;
+        if end > self.len_bytes() || !first.is_multiple_of(align_of::<T>()) {
+            return None;
+        }
+        // SAFETY: `first <= end <= len`, so the result lies in the mapping or at its end.
+        let base = unsafe { self.map.base().add(first) }.cast::<T>();
+        let count = usize::try_from(count).ok()?;
+        // SAFETY: in bounds (above), aligned (the base is page-aligned, the offset a multiple),
+        // alive as long as `self`, and `Words` are valid and shareable whatever anybody writes.
+        Some(unsafe { std::slice::from_raw_parts(base.as_ptr(), count) })
+    }
+
+    /// One `T` at `offset` bytes.
+    pub(crate) fn view<T: Words>(&self, offset: u64) -> Option<&T> {
+        self.slice(offset, 1)?.first()
+    }
+
+    /// `count` words at `offset` bytes.
+    pub(crate) fn words(&self, offset: u64, count: u64) -> Option<&[AtomicU64]> {
+        self.slice(offset, count)
+    }
+}
+
+/// A view with a longer life than its borrow.
+///
+/// # Safety
+/// The caller keeps what `view` borrows from alive for as long as the result is used.
+pub(crate) unsafe fn outliving<'long, T: ?Sized>(view: &T) -> &'long T {
+    let view: *const T = view;
+    // SAFETY: valid now, and the caller vouches for later.
+    unsafe { &*view }
+}

@@ -1,0 +1,152 @@
+//! Where the bytes come from: memfd on small or huge pages, plain files; allocated before use.
+
+use crate::error::CreateError;
+use memfd::{FileSeal, HugetlbSize, MemfdOptions};
+use rustix::fs::{FallocateFlags, SealFlags, fallocate, fcntl_get_seals, fstat, fstatfs, ftruncate};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+/// Bytes of a small page. Also the unit of files.
+pub(crate) fn small_page_bytes() -> u64 {
+    rustix::param::page_size() as u64
+}
+
+/// A huge page size of a memfd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum HugePage {
+    TwoMiB,
+    OneGiB,
+}
+
+impl HugePage {
+    pub(crate) fn bytes(self) -> u64 {
+        match self {
+            Self::TwoMiB => 2 << 20,
+            Self::OneGiB => 1 << 30,
+        }
+    }
+
+    fn size(self) -> HugetlbSize {
+        match self {
+            Self::TwoMiB => HugetlbSize::Huge2MB,
+            Self::OneGiB => HugetlbSize::Huge1GB,
+        }
+    }
+
+    /// One of the pool's counters, from sysfs; 0 where there is none.
+    fn pool(self, counter: &str) -> u64 {
+        let path = format!("/sys/kernel/mm/hugepages/hugepages-{}kB/{counter}", self.bytes() >> 10);
+        std::fs::read_to_string(path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+    }
+
+    /// What to tell who needs `len` bytes of these pages and can't have them.
+    fn missing(self, len: u64) -> CreateError {
+        let pages_wanted = len.div_ceil(self.bytes());
+        let (pages_total, pages_free) = (self.pool("nr_hugepages"), self.pool("free_hugepages"));
+        CreateError::NoHugePages {
+            page_bytes: self.bytes(),
+            pages_wanted,
+            pages_free,
+            pages_total,
+            pages_needed: pages_total + pages_wanted.saturating_sub(pages_free),
+        }
+    }
+}
+
+/// A memfd of `len` bytes, all allocated, sealed against resizing and further seals.
+pub(crate) fn create_memfd(name: &str, len: u64, huge: Option<HugePage>) -> Result<File, CreateError> {
+    let options = MemfdOptions::new().allow_sealing(true).hugetlb(huge.map(HugePage::size));
+    let no_memory = |len| match huge {
+        Some(huge) => huge.missing(len),
+        None => CreateError::NoSpace { wanted_bytes: len },
+    };
+    let memfd = match options.create(name) {
+        Ok(memfd) => memfd,
+        Err(_) if huge.is_some() => return Err(no_memory(len)),
+        Err(memfd::Error::Create(source)) => return Err(CreateError::os("memfd_create", source)),
+        Err(other) => return Err(CreateError::os("memfd_create", io::Error::other(other))),
+    };
+    ftruncate(memfd.as_file(), len).map_err(|error| CreateError::os("sizing the memfd", error))?;
+    allocate(memfd.as_file(), len)?.map_err(|()| no_memory(len))?;
+    for seal in [FileSeal::SealShrink, FileSeal::SealGrow, FileSeal::SealSeal] {
+        memfd.add_seal(seal).map_err(|error| CreateError::os("sealing the memfd", io::Error::other(error)))?;
+    }
+    Ok(memfd.into_file())
+}
+
+/// A new file of `len` bytes, all allocated. On a mounted hugetlbfs it consists of huge pages.
+pub(crate) fn create_file(path: &Path, len: u64, mode: u32) -> Result<File, CreateError> {
+    use std::os::unix::fs::OpenOptionsExt;
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true).mode(mode);
+    let file = options.open(path).map_err(|error| CreateError::os("creating the file", error))?;
+    ftruncate(&file, len).map_err(|error| CreateError::os("sizing the file", error))?;
+    allocate(&file, len)?.map_err(|()| CreateError::NoSpace { wanted_bytes: len })?;
+    Ok(file)
+}
+
+/// Allocates all of a file. `Ok(Err(()))`: not enough room.
+#[allow(clippy::type_complexity, reason = "the outer error is final, the inner one is explained by the caller")]
+fn allocate(file: &File, len: u64) -> Result<Result<(), ()>, CreateError> {
+    if len == 0 {
+        return Ok(Ok(()));
+    }
+    loop {
+        match fallocate(file, FallocateFlags::empty(), 0, len) {
+            Ok(()) => return Ok(Ok(())),
+            Err(Errno::INTR) => {}
+            Err(Errno::NOSPC | Errno::NOMEM | Errno::DQUOT | Errno::FBIG) => return Ok(Err(())),
+            Err(Errno::OPNOTSUPP) => return write_zeroes(file, len),
+            Err(error) => return Err(CreateError::os("allocating the file", error)),
+        }
+    }
+}
+
+/// Allocates on file systems that know no fallocate.
+fn write_zeroes(mut file: &File, len: u64) -> Result<Result<(), ()>, CreateError> {
+    match io::copy(&mut io::Read::take(io::repeat(0), len), &mut file) {
+        Ok(_) => Ok(Ok(())),
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(Err(())),
+        Err(error) => Err(CreateError::os("writing zeroes", error)),
+    }
+}
+
+/// Bytes of a page of the file system that `path` is on: the huge page on hugetlbfs.
+pub(crate) fn page_bytes_at(file: impl AsFd) -> io::Result<u64> {
+    const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
+    let stat = fstatfs(file)?;
+    #[allow(
+        clippy::unnecessary_cast,
+        clippy::cast_possible_wrap,
+        clippy::cast_sign_loss,
+        reason = "the fields' types differ by target"
+    )]
+    let (kind, block) = (stat.f_type as i64, stat.f_bsize as u64);
+    Ok(if kind == HUGETLBFS_MAGIC { block } else { small_page_bytes() })
+}
+
+/// What a descriptor promises about its size.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Footing {
+    /// A memfd sealed against resizing.
+    Sealed,
+    /// A file with a name.
+    Named,
+    /// A memfd, or a file without a name, that can be truncated under its users.
+    Loose,
+}
+
+/// Size in bytes and footing of what is open.
+pub(crate) fn inspect(file: impl AsFd) -> io::Result<(u64, Footing)> {
+    let stat = fstat(&file)?;
+    let fixed = SealFlags::SHRINK | SealFlags::GROW;
+    let footing = match fcntl_get_seals(&file) {
+        Ok(seals) if seals.contains(fixed) => Footing::Sealed,
+        _ if stat.st_nlink > 0 => Footing::Named,
+        _ => Footing::Loose,
+    };
+    Ok((u64::try_from(stat.st_size).unwrap_or(0), footing))
+}
