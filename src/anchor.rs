@@ -31,6 +31,19 @@ impl<T> Anchored<T> {
         &mut self.state
     }
 
+    /// The mapping, and the state to change.
+    #[inline]
+    pub(crate) fn both_mut(&mut self) -> (&Mapped, &mut T) {
+        (&self.mapped, &mut self.state)
+    }
+
+    /// Changes the state to one that borrows from the mapping too.
+    pub(crate) fn with<R>(&mut self, change: impl FnOnce(&'static Mapped, &mut T) -> R) -> R {
+        // SAFETY: as in `new`.
+        let borrowed = unsafe { outliving(&*self.mapped) };
+        change(borrowed, &mut self.state)
+    }
+
     #[inline]
     pub(crate) fn mapped(&self) -> &Arc<Mapped> {
         &self.mapped

@@ -1,6 +1,7 @@
 //! A log's two mappings, checked once, seen by the algorithms as [`Memory`].
 #![allow(unsafe_code, reason = "views live as long as the mappings stored beside them")]
 
+use crate::core::doorbell;
 use crate::core::memory::{Memory, NoBarrier, Retention, Window};
 use crate::error::AttachError;
 use crate::layout::board::{DOORBELLS_OFFSET, Doorbells, SLOTS_OFFSET, Slot};
@@ -9,13 +10,13 @@ use crate::layout::geometry::INDEX_OFFSET;
 use crate::preamble::{self, Traits};
 use crate::region::{Region, outliving};
 use crate::sync::{AtomicU64, Fencing, Ordering::SeqCst, fence};
-use crate::sys::barrier;
+use crate::sys::{barrier, futex};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
 /// A log as this process has it mapped.
 #[derive(Debug)]
-pub(crate) struct Mapped {
+pub struct Mapped {
     control: &'static Control,
     bases: &'static [AtomicU64],
     slots: &'static [Slot],
@@ -61,6 +62,12 @@ impl Mapped {
         registered.map_err(|error| AttachError::NoBarrier { source: error.into() })
     }
 
+    /// Makes every page present in this process.
+    pub(crate) fn populate(&self) -> Result<(), AttachError> {
+        self.log.populate()?;
+        self.board.as_ref().map_or(Ok(()), Region::populate)
+    }
+
     pub(crate) fn traits(&self) -> &Traits {
         &self.traits
     }
@@ -80,6 +87,34 @@ impl Mapped {
     /// The doorbells, if this process has the board and may write to it.
     pub(crate) fn doorbells(&self) -> Option<&Doorbells> {
         self.doorbells.filter(|_| self.board.as_ref().is_some_and(Region::is_writable))
+    }
+
+    /// Slot `index`.
+    pub(crate) fn slot(&self, index: usize) -> Option<&Slot> {
+        self.slots.get(index)
+    }
+
+    pub(crate) fn all_slots(&self) -> &[Slot] {
+        self.slots
+    }
+
+    /// After a commit: wakes readers that wait for a record.
+    #[inline]
+    pub(crate) fn ring_records(&self) {
+        if let Some(doorbells) = self.doorbells
+            && doorbell::is_called(&doorbells.records, self.traits.fencing)
+        {
+            doorbell::ring(&doorbells.records, futex::wake_all);
+        }
+    }
+
+    /// After a hold was let go: wakes appenders that wait for room.
+    pub(crate) fn ring_room(&self) {
+        if let Some(doorbells) = self.doorbells()
+            && doorbell::is_called(&doorbells.room, self.traits.fencing)
+        {
+            doorbell::ring(&doorbells.room, futex::wake_all);
+        }
     }
 
     /// The indices of the appenders' slots.

@@ -53,7 +53,7 @@ impl Books {
     pub fn apply(&mut self, message: &Message) {
         match message.body {
             Body::Add { reference, side, shares, price, .. } => {
-                self.insert(reference, Order { price, shares, locate: message.locate, side })
+                self.insert(reference, Order { price, shares, locate: message.locate, side });
             }
             Body::Execute { reference, shares, .. } | Body::ExecutePrice { reference, shares, .. } => {
                 self.executed_shares += u64::from(shares);

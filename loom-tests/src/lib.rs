@@ -1,1 +1,21 @@
+//! What the models share. The models themselves are in `tests/`, one file per topic; they call the
+//! shipped functions of `shmlog::model`.
+//!
+//! Every role is spawned and the main thread only sets up, joins and checks: loom can miss
+//! executions in which the main thread takes part (tokio-rs/loom#392). Every model names the
+//! outcomes that make it worth running and fails if no execution reached them ([`Seen`]).
+//!
+//! Beyond values, a [`Heap`] checks that accesses to payload words are ordered, not only that they
+//! happened to come in the right order: loom doesn't explore load buffering, so that a read which is
+//! overtaken by a later write shows up only as a race of the word's shadow.
+#![cfg(loom)]
 
+mod heap;
+mod mortal;
+mod roles;
+mod seen;
+
+pub use heap::{Heap, Shape};
+pub use mortal::{Mortal, mortal};
+pub use roles::{append, append_past_the_dead, appender, dense, drain, spawn, step_freely};
+pub use seen::{Seen, check};

@@ -38,10 +38,36 @@ pub fn read(words: &[AtomicU64], bytes: &mut [u8]) {
     {
         let mut word = word.load(Relaxed);
         for byte in rest {
-            *byte = word as u8;
+            *byte = word.to_le_bytes()[0];
             word >>= 8;
         }
     }
+}
+
+/// Copies `bytes` to byte `offset` of `words`, leaving the bytes around them as they are. The caller
+/// alone writes these words. What does not fit is left out.
+pub fn write_at(words: &[AtomicU64], offset: usize, bytes: &[u8]) {
+    let into = offset % 8;
+    let Some(words) = words.get(offset / 8..) else { return };
+    let (head, rest) = bytes.split_at(bytes.len().min((8 - into) % 8));
+    let words = merge(words, into, head);
+    let whole = rest.len() / 8;
+    write(words, &rest[..whole * 8]);
+    merge(words.get(whole..).unwrap_or(&[]), 0, &rest[whole * 8..]);
+}
+
+/// Replaces some bytes of the first word, from byte `into` on. Returns the other words.
+fn merge<'w>(words: &'w [AtomicU64], into: usize, bytes: &[u8]) -> &'w [AtomicU64] {
+    if bytes.is_empty() {
+        return words;
+    }
+    let Some((word, others)) = words.split_first() else { return &[] };
+    let mut whole = word.load(Relaxed).to_le_bytes();
+    for (old, new) in whole.iter_mut().skip(into).zip(bytes) {
+        *old = *new;
+    }
+    word.store(u64::from_le_bytes(whole), Relaxed);
+    others
 }
 
 #[cfg(all(test, not(loom)))]
@@ -63,6 +89,18 @@ mod tests {
             if padding > 0 {
                 prop_assert_eq!(words[used - 1].load(Relaxed).leading_zeros() as usize / 8 >= padding, true);
             }
+        }
+
+        /// Against a plain byte array.
+        #[test]
+        fn bytes_around_are_left(offset in 0usize..70, bytes in prop::collection::vec(any::<u8>(), 0..70)) {
+            let words: Vec<_> = (0..8).map(|_| AtomicU64::new(u64::from_le_bytes([0xEE; 8]))).collect();
+            let mut oracle = [0xEE; 64];
+            for (old, new) in oracle.iter_mut().skip(offset).zip(&bytes) { *old = *new }
+            write_at(&words, offset, &bytes);
+            let mut back = [0; 64];
+            read(&words, &mut back);
+            prop_assert_eq!(back, oracle);
         }
 
         /// A hostile length: neither side reaches beyond what there is.

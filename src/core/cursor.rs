@@ -153,9 +153,18 @@ impl<'m, M: Memory> Cursor<'m, M> {
         self.tag.is_current(word) && entry::kind(word) != Kind::Close
     }
 
-    /// Looks at the place. Never waits.
+    /// Looks at the place. Never waits. Goes on to the next segment if this one has ended.
     #[inline]
     pub fn step(&mut self) -> Step {
+        match self.peek() {
+            Step::Moved => self.follow(),
+            other => other,
+        }
+    }
+
+    /// Looks at the place and stays there. `Moved`: the segment has ended.
+    #[inline]
+    pub fn peek(&self) -> Step {
         let Some(slot) = self.window.index.get(self.next) else { return Step::Corrupt };
         let word = slot.load(Relaxed);
         if !self.tag.is_current(word) {
@@ -163,9 +172,11 @@ impl<'m, M: Memory> Cursor<'m, M> {
         }
         // SYNC commit: what was written before the word was committed is visible.
         fence(Acquire);
-        match entry::kind(word) {
-            Kind::Record | Kind::Batch => Step::Record(word),
-            _ => self.end_of_segment(word),
+        match (entry::kind(word), entry::len_bytes(word) as u64) {
+            (Kind::Record | Kind::Batch, _) => Step::Record(word),
+            (Kind::Close, entry::CLOSE_SEGMENT) => Step::Moved,
+            (Kind::Close, entry::CLOSE_LOG) => Step::Closed,
+            _ => Step::Corrupt,
         }
     }
 
@@ -176,18 +187,12 @@ impl<'m, M: Memory> Cursor<'m, M> {
     }
 
     #[cold]
-    fn end_of_segment(&mut self, word: u64) -> Step {
-        match (entry::kind(word), entry::len_bytes(word) as u64) {
-            (Kind::Close, entry::CLOSE_LOG) => Step::Closed,
-            (Kind::Close, entry::CLOSE_SEGMENT) => {
-                *self = Self::at_start(self.memory, self.segment.wrapping_add(1), self.seq(), self.gate);
-                if let Some(gate) = self.gate {
-                    hold::advance(gate, self.segment);
-                }
-                Step::Moved
-            }
-            _ => Step::Corrupt,
+    fn follow(&mut self) -> Step {
+        *self = Self::at_start(self.memory, self.segment.wrapping_add(1), self.seq(), self.gate);
+        if let Some(gate) = self.gate {
+            hold::advance(gate, self.segment);
         }
+        Step::Moved
     }
 
     /// Goes on to the next record.
@@ -214,16 +219,9 @@ impl<'m, M: Memory> Cursor<'m, M> {
         self.gate.is_some()
     }
 
-    /// The payload that `word` announces, if it lies in the arena.
+    /// The window of the place.
     #[inline]
-    pub fn payload(&self, word: u64) -> Option<&'m [AtomicU64]> {
-        let at = entry::offset_words(word);
-        self.window.arena.get(at..at + entry::words_for(entry::len_bytes(word)))
-    }
-
-    /// Whether what was read of this segment before is what had been committed.
-    #[inline]
-    pub fn is_retained(&self) -> bool {
-        locate::is_retained(self.memory, self.segment)
+    pub fn window(&self) -> Window<'m> {
+        self.window
     }
 }

@@ -1,8 +1,10 @@
 //! Finding a segment by number, by age, by sequence number. Only loads: it runs on read-only
 //! mappings, where Rust guarantees relaxed loads, hence relaxed loads and fences.
 
+use crate::core::commit::{End, find_end};
 use crate::core::memory::Memory;
 use crate::core::roll;
+use crate::layout::entry::{self, Kind, Tag};
 use crate::sync::{Ordering::Acquire, Ordering::Relaxed, fence};
 
 /// How often a search begins anew because the log is recycled under it.
@@ -86,4 +88,27 @@ fn halve<M: Memory>(memory: &M, seq: u64, head: u64, active: u64) -> Option<Foun
         if base <= seq { low = (middle, base) } else { high = middle - 1 }
     }
     Some(Found::In { segment: low.0, base: low.1 })
+}
+
+/// The commit word at `position` of `segment`, if it is a record of this lap. SYNC commit.
+pub fn committed<M: Memory>(memory: &M, segment: u64, position: u64) -> Option<u64> {
+    let window = memory.window(segment);
+    let word = window.index.get(usize::try_from(position).ok()?)?.load(Relaxed);
+    fence(Acquire);
+    let is_record = matches!(entry::kind(word), Kind::Record | Kind::Batch);
+    (is_record && Tag::of_lap(memory.lap(segment)).is_current(word)).then_some(word)
+}
+
+/// The sequence number after the newest record, and whether the log ends there for good.
+///
+/// Others may append meanwhile. `None` only if the log is recycled under it a thousand times over.
+pub fn end<M: Memory>(memory: &M) -> Option<(u64, bool)> {
+    (0..ATTEMPTS).find_map(|_| {
+        let active = roll::active(memory);
+        let base = base_of(memory, active)?;
+        let tag = Tag::of_lap(memory.lap(active));
+        let end = find_end(memory.window(active).index, tag, 0);
+        let (End::Open(count) | End::Closed(count) | End::Final(count)) = end;
+        is_retained(memory, active).then(|| (base.wrapping_add(count as u64), matches!(end, End::Final(_))))
+    })
 }

@@ -2,6 +2,7 @@
 
 use crate::layout::board::Slot;
 use crate::layout::control::Control;
+use crate::layout::entry;
 use crate::sync::{AtomicU64, Fencing};
 
 /// One window's words.
@@ -14,6 +15,15 @@ pub struct Window<'m> {
     /// The payload words. Relaxed atomics, because a free reader races with the next lap by design
     /// and finds out afterwards.
     pub arena: &'m [AtomicU64],
+}
+
+impl<'m> Window<'m> {
+    /// The payload that a commit word announces, if it lies in the arena.
+    #[inline]
+    pub fn payload(&self, word: u64) -> Option<&'m [AtomicU64]> {
+        let at = entry::offset_words(word);
+        self.arena.get(at..at + entry::words_for(entry::len_bytes(word)))
+    }
 }
 
 /// What happens to the oldest segment when a new one needs its window.

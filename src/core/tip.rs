@@ -65,9 +65,8 @@ impl<'m, M: Memory> Tip<'m, M> {
             if hold.is_none_or(|hold| hold::enter(memory, hold, segment)) {
                 let base = memory.base(segment).load(Relaxed);
                 let mut tip = Self::at_start(memory, segment, base);
-                if let End::Open(at) | End::Closed(at) | End::Final(at) = tip.end() {
-                    tip.next = at;
-                }
+                let (End::Open(at) | End::Closed(at) | End::Final(at)) = tip.end();
+                tip.next = at;
                 return Ok(tip);
             }
         }

@@ -48,6 +48,7 @@ pub struct Doorbell {
 
 impl Doorbell {
     /// A doorbell nobody waits at.
+    #[cfg(loom)]
     #[allow(clippy::new_without_default, reason = "a plain constructor is what loom's types have")]
     pub fn new() -> Self {
         Self { calls: AtomicU64::new(0), bell: AtomicU32::new(0) }
@@ -84,6 +85,7 @@ pub struct Slot {
 
 impl Slot {
     /// A free slot.
+    #[cfg(loom)]
     #[allow(clippy::new_without_default, reason = "a plain constructor is what loom's types have")]
     pub fn new() -> Self {
         Self {

@@ -66,6 +66,7 @@ pub struct Control {
 
 impl Control {
     /// A control page at the start of segment 0.
+    #[cfg(loom)]
     #[allow(clippy::new_without_default, reason = "a plain constructor is what loom's types have")]
     pub fn new() -> Self {
         Self { head: Line::new(), active: Line::new() }

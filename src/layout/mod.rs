@@ -43,6 +43,7 @@ pub struct Line(pub crate::sync::AtomicU64);
 
 impl Line {
     /// A line holding zero.
+    #[cfg(loom)]
     #[allow(clippy::new_without_default, reason = "a plain constructor is what loom's types have")]
     pub fn new() -> Self {
         Self(crate::sync::AtomicU64::new(0))

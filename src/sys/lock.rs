@@ -15,6 +15,7 @@ pub(crate) enum Mode {
     Alone,
 }
 
+#[allow(clippy::cast_possible_truncation, reason = "the constants fit, whatever the fields' type")]
 fn byte(kind: c_int, at: u64) -> flock {
     flock {
         l_type: kind as _,

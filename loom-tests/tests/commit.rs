@@ -1,0 +1,131 @@
+//! The commit: appenders and a reader in one segment, and the close that ends it.
+#![cfg(loom)]
+
+use loom_tests::{Heap, Seen, Shape, append, appender, check, dense, spawn};
+use shmlog::model::append::Append;
+use shmlog::model::cursor::{Cursor, Step};
+use shmlog::model::exclusive::Exclusive;
+use shmlog::model::tip::Blocked;
+
+const ROOMY: Shape =
+    Shape { windows: 1, entries: 6, lines: 2, slots: 2, retention: shmlog::model::memory::Retention::Keep };
+
+/// What a reader that looks `steps` times has read: it starts at the first record.
+fn read(heap: &Heap, steps: usize) -> Vec<u64> {
+    let mut cursor = Cursor::at_oldest(heap, None).unwrap();
+    let mut values = Vec::new();
+    for _ in 0..steps {
+        if let Step::Record(word) = cursor.step() {
+            values.push(heap.get(cursor.window().payload(word).unwrap())[0]);
+            cursor.pass();
+        }
+    }
+    values
+}
+
+#[test]
+fn every_record_has_one_number() {
+    static SEEN: Seen<2> = Seen::new(["the first role's records lie between", "the second role's"]);
+    check("every_record_has_one_number", || {
+        let heap = Heap::new(ROOMY);
+        let roles = [0, 1].map(|slot| {
+            spawn(&heap, move |heap| {
+                let mut by = appender(heap, slot);
+                [1, 2].map(|n| 10 * (slot as u64 + 1) + n).map(|value| (append(&mut by, heap, value).unwrap(), value))
+            })
+        });
+        let [first, second] = roles.map(|role| role.join().unwrap());
+        SEEN.mark_if(0, second[0].0 == 0 && second[1].0 == 3);
+        SEEN.mark_if(1, first[0].0 == 0 && first[1].0 == 3);
+        assert!(first[0].0 < first[1].0 && second[0].0 < second[1].0, "in each role's own order");
+        dense(&heap, first.into_iter().chain(second));
+    });
+    SEEN.assert_all();
+}
+
+#[test]
+fn a_record_that_is_seen_is_complete() {
+    static SEEN: Seen<4> = Seen::new(["no record seen", "one seen", "both seen", "the second role's first"]);
+    check("a_record_that_is_seen_is_complete", || {
+        let heap = Heap::new(ROOMY);
+        let roles = [0, 1].map(|slot| {
+            spawn(&heap, move |heap| {
+                let value = slot as u64 + 1;
+                (append(&mut appender(heap, slot), heap, value).unwrap(), value)
+            })
+        });
+        let reader = spawn(&heap, |heap| read(heap, 2));
+        let appended = roles.map(|role| role.join().unwrap());
+        let values = reader.join().unwrap();
+        SEEN.mark(values.len());
+        SEEN.mark_if(3, values.first() == Some(&2));
+        for (value, seq) in values.iter().zip(0..) {
+            assert!(appended.contains(&(seq, *value)), "a record is what was appended");
+        }
+        dense(&heap, appended);
+    });
+    SEEN.assert_all();
+}
+
+#[test]
+fn an_exclusive_record_that_is_seen_is_complete() {
+    static SEEN: Seen<3> = Seen::new(["no record seen", "one seen", "both seen"]);
+    check("an_exclusive_record_that_is_seen_is_complete", || {
+        let heap = Heap::new(ROOMY);
+        let appender = spawn(&heap, |heap| {
+            let mut by = Exclusive::attach(heap).unwrap();
+            [1, 2].map(|value| (append(&mut by, heap, value).unwrap(), value))
+        });
+        let reader = spawn(&heap, |heap| read(heap, 2));
+        let appended = appender.join().unwrap();
+        let values = reader.join().unwrap();
+        SEEN.mark(values.len());
+        assert_eq!(values, [1, 2][..values.len()]);
+        dense(&heap, appended);
+    });
+    SEEN.assert_all();
+}
+
+/// Who comes to the end by halving reads the records before it, whoever committed them.
+#[test]
+fn the_end_that_is_found_is_a_prefix() {
+    static SEEN: Seen<3> = Seen::new(["an end of 0", "an end of 1", "an end of 2"]);
+    check("the_end_that_is_found_is_a_prefix", || {
+        let heap = Heap::new(ROOMY);
+        let roles = [0, 1].map(|slot| {
+            spawn(&heap, move |heap| {
+                append(&mut appender(heap, slot), heap, slot as u64).map(|seq| (seq, slot as u64)).unwrap()
+            })
+        });
+        let reader = spawn(&heap, |heap| {
+            let end = Cursor::at_end(heap, None).unwrap().seq();
+            assert_eq!(read(heap, end as usize).len() as u64, end, "every record before the end is there");
+            end
+        });
+        let appended = roles.map(|role| role.join().unwrap());
+        SEEN.mark(reader.join().unwrap() as usize);
+        dense(&heap, appended);
+    });
+    SEEN.assert_all();
+}
+
+#[test]
+fn everybody_agrees_where_a_closed_log_ends() {
+    static SEEN: Seen<3> = Seen::new(["closed before the append", "closed after it", "the closers meet"]);
+    check("everybody_agrees_where_a_closed_log_ends", || {
+        let heap = Heap::new(Shape { slots: 3, lines: 1, ..ROOMY });
+        let append = spawn(&heap, |heap| append(&mut appender(heap, 0), heap, 7));
+        let closers = [1, 2].map(|slot| spawn(&heap, move |heap| appender(heap, slot).try_close().unwrap()));
+        let appended = append.join().unwrap();
+        let counts = closers.map(|role| role.join().unwrap());
+        SEEN.mark_if(0, appended == Err(Blocked::Closed));
+        SEEN.mark_if(1, appended == Ok(0));
+        SEEN.mark_if(2, counts[0] == counts[1]);
+        let count = u64::from(appended.is_ok());
+        assert_eq!(counts, [count; 2]);
+        dense(&heap, appended.map(|seq| (seq, 7)).into_iter());
+        assert_eq!(appender(&heap, 0).try_close(), Ok(count));
+        assert_eq!(loom_tests::append(&mut appender(&heap, 0), &heap, 8), Err(Blocked::Closed));
+    });
+    SEEN.assert_all();
+}

@@ -1,0 +1,275 @@
+//! Making a log.
+
+use crate::core::memory::Retention;
+use crate::error::CreateError;
+use crate::layout::control::NAME_BYTES;
+use crate::layout::geometry::Geometry;
+use crate::log::{Log, directory};
+use crate::mapped::{Mapped, board_bytes};
+use crate::preamble::{self, Traits, check_slots};
+use crate::region::Region;
+use crate::sync::Fencing;
+use crate::sys::memory::{self, HugePage};
+use std::fs::File;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::sync::Once;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Size of a huge page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum HugePageSize {
+    /// 2 MiB.
+    TwoMiB,
+    /// 1 GiB.
+    OneGiB,
+}
+
+impl From<HugePageSize> for HugePage {
+    fn from(size: HugePageSize) -> Self {
+        match size {
+            HugePageSize::TwoMiB => Self::TwoMiB,
+            HugePageSize::OneGiB => Self::OneGiB,
+        }
+    }
+}
+
+/// Whether a memfd region lies on huge pages: fewer TLB misses, and the memory can't be swapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
+pub enum HugePages {
+    /// Small pages.
+    #[default]
+    Off,
+    /// Huge pages if the pool has enough, else small ones; the first fall back is reported through
+    /// `tracing`.
+    Prefer(HugePageSize),
+    /// Huge pages, or an error that says how large the pool must be.
+    Require(HugePageSize),
+}
+
+/// Settings of a new log, by [`Log::builder`].
+///
+/// ```
+/// use shmlog::{HugePages, HugePageSize, Log, Retention};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let log = Log::builder()
+///     .windows(4)
+///     .window_bytes(256 << 10)
+///     .record_bytes(40)
+///     .retention(Retention::Overwrite)
+///     .huge_pages(HugePages::Prefer(HugePageSize::TwoMiB))
+///     .create_memfd("feed")?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct LogBuilder {
+    windows: u64,
+    window_bytes: u64,
+    record_bytes: u64,
+    entries: Option<u64>,
+    retention: Retention,
+    huge_pages: HugePages,
+    fencing: Fencing,
+    appender_slots: u64,
+    reader_slots: u64,
+    mode: u32,
+}
+
+impl Default for LogBuilder {
+    fn default() -> Self {
+        Self {
+            windows: 8,
+            window_bytes: 2 << 20,
+            record_bytes: 48,
+            entries: None,
+            retention: Retention::Gated,
+            huge_pages: HugePages::Off,
+            fencing: Fencing::Asymmetric,
+            appender_slots: 64,
+            reader_slots: 192,
+            mode: 0o600,
+        }
+    }
+}
+
+impl LogBuilder {
+    /// Number of windows, 2 to 65,536; 8 by default. The log retains between `windows - 1` and
+    /// `windows` segments. A footprint that fits the cache is the fastest.
+    #[must_use]
+    pub fn windows(mut self, windows: u64) -> Self {
+        self.windows = windows;
+        self
+    }
+
+    /// Bytes of a window, a power of two from 64 KiB to 128 MiB; 2 MiB by default. Bounds the
+    /// length of a record.
+    #[must_use]
+    pub fn window_bytes(mut self, window_bytes: u64) -> Self {
+        self.window_bytes = window_bytes;
+        self
+    }
+
+    /// Length of a typical record; 48 by default. Shorter ones leave some of a window unused,
+    /// longer ones some of its index; both are correct.
+    #[must_use]
+    pub fn record_bytes(mut self, record_bytes: u64) -> Self {
+        self.record_bytes = record_bytes;
+        self
+    }
+
+    /// Commit words of a segment, instead of as many as typical records fit. A segment holds at
+    /// most one record less.
+    #[must_use]
+    pub fn entries(mut self, entries: u64) -> Self {
+        self.entries = Some(entries);
+        self
+    }
+
+    /// What happens to the oldest segment when the log has come round; [`Retention::Gated`] by
+    /// default.
+    #[must_use]
+    pub fn retention(mut self, retention: Retention) -> Self {
+        self.retention = retention;
+        self
+    }
+
+    /// Huge pages for [`LogBuilder::create_memfd`]; [`HugePages::Off`] by default.
+    #[must_use]
+    pub fn huge_pages(mut self, huge_pages: HugePages) -> Self {
+        self.huge_pages = huge_pages;
+        self
+    }
+
+    /// Which side pays for the fence between appending and recycling; asymmetric by default.
+    #[must_use]
+    pub fn fencing(mut self, fencing: Fencing) -> Self {
+        self.fencing = fencing;
+        self
+    }
+
+    /// How many appenders and readers can be attached at once, 1 to 4,096 each; 64 and 192 by
+    /// default. Each costs 256 bytes.
+    #[must_use]
+    pub fn slots(mut self, appenders: u64, readers: u64) -> Self {
+        (self.appender_slots, self.reader_slots) = (appenders, readers);
+        self
+    }
+
+    /// Permissions of the files of a named log; 0600 by default. A user who may not write the log
+    /// can still read it if it may read the log and write the board, whose mode is the same.
+    #[must_use]
+    pub fn mode(mut self, mode: u32) -> Self {
+        self.mode = mode;
+        self
+    }
+
+    /// Makes an anonymous log, to be passed on by descriptor. `name` is for people, at most 64
+    /// bytes of it.
+    ///
+    /// All memory is allocated and the regions are sealed against resizing before this returns.
+    ///
+    /// # Errors
+    /// [`CreateError`]; nothing is left behind.
+    pub fn create_memfd(&self, name: &str) -> Result<Log, CreateError> {
+        let (log, traits) = self.create_log_memfd(name)?;
+        let board = memory::create_memfd(&label(name, "board"), small_pages(board_bytes(&traits)), None)?;
+        let lock = memory::create_memfd(&label(name, "lock"), 0, None)?;
+        self.format(&traits, log, board, lock)
+    }
+
+    /// Makes a named log: a directory at `path` with the files `log`, `board` and `lock`, which
+    /// appears at once and whole. On a mounted hugetlbfs the files consist of huge pages.
+    ///
+    /// The log survives its processes; on tmpfs and hugetlbfs as long as the machine runs. On a
+    /// disk it is no journal: after a power failure its content is undefined.
+    ///
+    /// # Errors
+    /// [`CreateError`]; nothing is left behind.
+    pub fn create_at(&self, path: impl AsRef<Path>) -> Result<Log, CreateError> {
+        let path = path.as_ref();
+        directory::create(path, |dir, page_bytes| {
+            let traits = self.traits(&directory::name_of(path), page_bytes)?;
+            let whole = |bytes: u64| bytes.next_multiple_of(page_bytes);
+            let log = memory::create_file(&dir.join(directory::LOG), traits.geometry.region_bytes(), self.mode)?;
+            let board = memory::create_file(&dir.join(directory::BOARD), whole(board_bytes(&traits)), self.mode)?;
+            let lock = memory::create_file(&dir.join(directory::LOCK), 0, self.mode)?;
+            self.format(&traits, log, board, lock)
+        })
+    }
+
+    fn create_log_memfd(&self, name: &str) -> Result<(File, Traits), CreateError> {
+        let huge = match self.huge_pages {
+            HugePages::Off => None,
+            HugePages::Prefer(size) | HugePages::Require(size) => Some(HugePage::from(size)),
+        };
+        if let Some(huge) = huge {
+            let traits = self.traits(name, huge.bytes())?;
+            match memory::create_memfd(&label(name, "log"), traits.geometry.region_bytes(), Some(huge)) {
+                Ok(file) => return Ok((file, traits)),
+                Err(error @ CreateError::NoHugePages { .. }) if matches!(self.huge_pages, HugePages::Prefer(_)) => {
+                    say_once(&error);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        let traits = self.traits(name, memory::small_page_bytes())?;
+        let file = memory::create_memfd(&label(name, "log"), traits.geometry.region_bytes(), None)?;
+        Ok((file, traits))
+    }
+
+    fn traits(&self, name: &str, page_bytes: u64) -> Result<Traits, CreateError> {
+        let entries = self.entries.unwrap_or_else(|| Geometry::entries_for(self.window_bytes, self.record_bytes));
+        let geometry = Geometry { window_bytes: self.window_bytes, windows: self.windows, entries, page_bytes };
+        let mut traits = Traits {
+            id: random_id()?,
+            geometry: geometry.check()?,
+            retention: self.retention,
+            fencing: self.fencing,
+            appender_slots: check_slots("appender_slots", self.appender_slots)?,
+            reader_slots: check_slots("reader_slots", self.reader_slots)?,
+            created_unix_ns: unix_ns(),
+            name: [0; NAME_BYTES],
+        };
+        let len = name.len().min(NAME_BYTES);
+        traits.name[..len].copy_from_slice(&name.as_bytes()[..len]);
+        Ok(traits)
+    }
+
+    fn format(&self, traits: &Traits, log: File, board: File, lock: File) -> Result<Log, CreateError> {
+        let log = Region::map(log.into(), true, "log")?;
+        let board = Region::map(board.into(), true, "board")?;
+        log.populate()?;
+        board.populate()?;
+        preamble::format_board(&board, traits)?;
+        preamble::format_log(&log, traits)?;
+        Ok(Log::of(Mapped::attach(log, Some(board), Some(OwnedFd::from(lock)))?))
+    }
+}
+
+fn small_pages(bytes: u64) -> u64 {
+    bytes.next_multiple_of(memory::small_page_bytes())
+}
+
+/// A memfd's name: shown in /proc, at most 249 bytes, no zero byte.
+fn label(name: &str, what: &str) -> String {
+    let short: String = name.chars().filter(|&c| c != '\0').take(NAME_BYTES / 2).collect();
+    format!("shmlog:{short}:{what}")
+}
+
+fn say_once(error: &CreateError) {
+    static SAID: Once = Once::new();
+    SAID.call_once(|| tracing::warn!(%error, "no huge pages; small ones are used instead"));
+}
+
+pub(crate) fn random_id() -> Result<u128, CreateError> {
+    let mut id = [0; 16];
+    rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
+        .map_err(|error| CreateError::os("getrandom", error))?;
+    Ok(u128::from_le_bytes(id))
+}
+
+#[allow(clippy::cast_possible_truncation, reason = "nanoseconds since 1970 fit 64 bits until 2554")]
+fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+}

@@ -1,0 +1,104 @@
+//! A named log: a directory with three files. It is prepared under another name and renamed, so
+//! that it appears at once and whole, and never replaces one that is there.
+
+use crate::error::{AttachError, CreateError};
+use crate::sys::memory;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
+use std::ffi::OsString;
+use std::fs::File;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
+
+/// The log region.
+pub(crate) const LOG: &str = "log";
+/// The board.
+pub(crate) const BOARD: &str = "board";
+/// The appenders' lock file.
+pub(crate) const LOCK: &str = "lock";
+
+/// The name of a log at `path`, for people.
+pub(crate) fn name_of(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}
+
+/// Makes a directory by `fill`, which is given the directory and the bytes of a page there, and
+/// renames it to `path`.
+pub(crate) fn create<T>(
+    path: &Path,
+    fill: impl FnOnce(&Path, u64) -> Result<T, CreateError>,
+) -> Result<T, CreateError> {
+    if path.symlink_metadata().is_ok() {
+        return Err(CreateError::Exists { path: path.to_owned() });
+    }
+    let draft = sibling(path);
+    std::fs::create_dir(&draft).map_err(|error| CreateError::os("making the directory", error))?;
+    let made = fill_and_rename(path, &draft, fill);
+    if made.is_err() {
+        // Best effort: what is left is a directory that no open will take for a log.
+        let _ = std::fs::remove_dir_all(&draft);
+    }
+    made
+}
+
+fn fill_and_rename<T>(
+    path: &Path,
+    draft: &Path,
+    fill: impl FnOnce(&Path, u64) -> Result<T, CreateError>,
+) -> Result<T, CreateError> {
+    let dir = File::open(draft).map_err(|error| CreateError::os("opening the directory", error))?;
+    let page_bytes = memory::page_bytes_at(&dir).map_err(|error| CreateError::os("fstatfs", error))?;
+    let made = fill(draft, page_bytes)?;
+    match renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
+        Ok(()) => Ok(made),
+        Err(Errno::EXIST | Errno::NOTEMPTY) => Err(CreateError::Exists { path: path.to_owned() }),
+        Err(error) => Err(CreateError::os("renaming the directory", error)),
+    }
+}
+
+/// A name beside `path` that nobody else uses.
+fn sibling(path: &Path) -> PathBuf {
+    let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
+    let nonce = super::builder::random_id().map_or(0, |id| id & u128::from(u32::MAX));
+    name.push(format!(".{}-{nonce:08x}.draft", std::process::id()));
+    path.with_file_name(name)
+}
+
+/// The files of the log at `path`, which is its directory or the log file in it. The lock file only
+/// with `is_appending`; the board writable unless `is_observing`.
+pub(crate) struct Files {
+    pub(crate) log: OwnedFd,
+    pub(crate) board: OwnedFd,
+    pub(crate) lock: Option<OwnedFd>,
+}
+
+pub(crate) fn open(path: &Path, access: super::Access) -> Result<Files, AttachError> {
+    let dir = match path.file_name() {
+        Some(name) if name == LOG && path.is_file() => path.parent().unwrap_or(path),
+        _ => path,
+    };
+    let open = |name: &str, is_writable: bool| {
+        File::options().read(true).write(is_writable).open(dir.join(name)).map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => AttachError::NotFound { path: path.to_owned() },
+            _ => AttachError::os("opening the log's files", error),
+        })
+    };
+    let is_appending = access == super::Access::Append;
+    Ok(Files {
+        log: open(LOG, is_appending)?.into(),
+        board: open(BOARD, access != super::Access::Observe)?.into(),
+        lock: match access {
+            super::Access::Append => Some(open(LOCK, true)?.into()),
+            super::Access::Read => None,
+            super::Access::Observe => open(LOCK, false).ok().map(OwnedFd::from),
+        },
+    })
+}
+
+/// Removes the log at `path`. Processes that have it open keep it.
+pub(crate) fn remove(path: &Path) -> io::Result<()> {
+    let gone = sibling(path);
+    std::fs::rename(path, &gone)?;
+    std::fs::remove_dir_all(gone)
+}
