@@ -1,4 +1,59 @@
-#![doc = "placeholder"]
+//! One append-only log in shared memory, for processes on one Linux machine that must see the same
+//! records in the same order within a few hundred nanoseconds: many producers and readers in many
+//! processes, randomly accessible by sequence number.
+//!
+//! ```
+//! use shmlog::{Log, Start};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let log = Log::builder().create_memfd("feed")?;
+//! let mut appender = log.appender()?;
+//! let mut reader = log.reader(Start::Oldest)?;
+//!
+//! let seq = appender.append(b"hello")?;
+//! let record = reader.try_next()?.expect("just committed");
+//! assert_eq!((record.seq(), record.to_vec()?), (seq, b"hello".to_vec()));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is promised
+//!
+//! 1. A record is committed by one atomic instruction. Before it nothing is visible, after it the
+//!    record is there for everybody. A process killed at any instruction leaves no hole and no torn
+//!    record, and blocks nobody.
+//! 2. Sequence numbers are dense: 0, 1, 2, ... in one order for all appenders.
+//! 3. Committed bytes do not change until their segment is recycled, and a reader learns of that
+//!    ([`ReadError::Lagged`]); it never reads the mixture.
+//! 4. Whatever a peer writes into the regions, safe calls return an error or wrong bytes. They do
+//!    not fault, index out of bounds, or invoke undefined behaviour. (A named log's files must not
+//!    be truncated; descriptors that are passed on must be sealed against it.)
+//! 5. Readers need no write access to the log.
+//! 6. Memory is allocated when the log is made. Appending and reading make no system call, no
+//!    allocation and no page fault per record; a segment's end costs an appender one `membarrier`.
+//!
+//! # What is where
+//!
+//! | to | use |
+//! |---|---|
+//! | make, open | [`Log::builder`], [`Log::open`], [`Log::observe`] |
+//! | append | [`Log::appender`], [`Log::exclusive`], [`Appender`], [`Slot`] |
+//! | read | [`Log::reader`], [`Log::reader_builder`], [`Reader`], [`Record`], [`View`] |
+//! | pass on to processes | [`Log::send`], [`Log::receive`], [`Log::spawn`], [`inherited`] |
+//! | look on | [`Log::info`], [`Access::Observe`], the tool `shmlog` |
+//! | allocate | [`Arena`] |
+//!
+//! # Limits
+//!
+//! - Linux only, little-endian 64-bit targets.
+//! - A record has at most 16 MiB - 2 bytes and fits in a segment.
+//! - A process forked without exec shares its parent's handles and locks and must not use them.
+//! - A named log on a disk is no journal: it survives processes, not power failures.
+//! - In a log that many appenders share, a stopped (not dead) appender in the middle of an append
+//!   holds its segment; the others go on until the log has come round to it and then learn who it is.
+//!
+//! The algorithms, the memory map and the argument for each ordering are in `ARCHITECTURE.md`.
+
 #![deny(unsafe_code)]
 
 mod core;

@@ -108,10 +108,11 @@ impl Mapped {
         }
     }
 
-    /// After a hold was let go: wakes appenders that wait for room.
+    /// After a hold was let go: wakes appenders that wait for room. A reader's process need not be
+    /// registered for the barrier, so it fences for itself.
     pub(crate) fn ring_room(&self) {
         if let Some(doorbells) = self.doorbells()
-            && doorbell::is_called(&doorbells.room, self.traits.fencing)
+            && doorbell::is_called(&doorbells.room, Fencing::Portable)
         {
             doorbell::ring(&doorbells.room, futex::wake_all);
         }

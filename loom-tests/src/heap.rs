@@ -103,7 +103,12 @@ impl Heap {
     /// Reads a record's words. Nobody may be writing them: it was committed and is held.
     pub fn get(&self, words: &[AtomicU64]) -> Vec<u64> {
         words.iter().for_each(|word| self.shadow(word).0.with(|_| ()));
-        glance(words)
+        self.glance(words)
+    }
+
+    /// Reads words that somebody may be writing.
+    pub fn glance(&self, words: &[AtomicU64]) -> Vec<u64> {
+        words.iter().map(|word| word.load(Relaxed)).collect()
     }
 
     fn shadow(&self, word: &AtomicU64) -> &Shadow {
@@ -120,11 +125,6 @@ impl Heap {
     pub fn is_dead(&self, slot: usize) -> bool {
         self.dead.load(Acquire) >> slot & 1 == 1
     }
-}
-
-/// Reads words that somebody may be writing.
-pub(crate) fn glance(words: &[AtomicU64]) -> Vec<u64> {
-    words.iter().map(|word| word.load(Relaxed)).collect()
 }
 
 impl Memory for Heap {

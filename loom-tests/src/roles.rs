@@ -1,6 +1,6 @@
 //! What roles do in most models.
 
-use crate::heap::{Heap, glance};
+use crate::heap::Heap;
 use loom::thread::{self, JoinHandle};
 use shmlog::model::append::Append;
 use shmlog::model::cursor::{Cursor, Step};
@@ -88,6 +88,6 @@ pub fn dense(heap: &Heap, appended: impl IntoIterator<Item = (u64, u64)>) {
 pub fn step_freely(cursor: &mut Cursor<'_, Heap>, heap: &Heap) -> (Step, Option<Vec<u64>>) {
     let step = cursor.step();
     let Step::Record(word) = step else { return (step, None) };
-    let words = glance(cursor.window().payload(word).expect("in the arena"));
+    let words = heap.glance(cursor.window().payload(word).expect("in the arena"));
     (step, is_retained(heap, cursor.segment()).then_some(words))
 }

@@ -64,7 +64,7 @@ impl<'m, M: Memory> Cursor<'m, M> {
     ) -> Result<Self, NoPlace> {
         for _ in 0..ATTEMPTS {
             let (segment, base) = find()?;
-            if gate.is_none_or(|gate| hold::enter(memory, gate, segment)) {
+            if gate.is_none_or(|gate| hold::enter_reading(memory, gate, segment)) {
                 return Ok(Self::at_start(memory, segment, base, gate));
             }
         }
@@ -133,7 +133,7 @@ impl<'m, M: Memory> Cursor<'m, M> {
 
     /// Holds the segment and all newer ones from here on. False: it has been given up.
     pub fn hold(&mut self, gate: &'m AtomicU64) -> bool {
-        let held = hold::enter(self.memory, gate, self.segment);
+        let held = hold::enter_reading(self.memory, gate, self.segment);
         if held {
             self.gate = Some(gate);
         }

@@ -8,18 +8,30 @@
 use crate::core::memory::Memory;
 use crate::layout::board::Slot;
 use crate::sync::{
-    AtomicU64,
+    AtomicU64, Fencing,
     Ordering::{Acquire, Relaxed, Release},
     fence, light_fence,
 };
 
-/// Enters `segment`. Returns whether it is held now; if not, `head` has passed it and nothing is
-/// held.
+/// Enters `segment` as an appender, whose process registered for the recycler's barrier. Returns
+/// whether it is held now; if not, `head` has passed it and nothing is held.
 #[inline]
 pub fn enter<M: Memory>(memory: &M, hold: &AtomicU64, segment: u64) -> bool {
-    hold.store(segment.wrapping_add(1), Relaxed);
+    enter_fenced(memory, hold, segment, memory.fencing())
+}
+
+/// Enters `segment` as a reader, whose process need not be registered.
+pub fn enter_reading<M: Memory>(memory: &M, hold: &AtomicU64, segment: u64) -> bool {
+    enter_fenced(memory, hold, segment, Fencing::Portable)
+}
+
+#[inline]
+fn enter_fenced<M: Memory>(memory: &M, hold: &AtomicU64, segment: u64, fencing: Fencing) -> bool {
+    // SYNC leave: Release, because a recycler that finds this word instead of the one that `leave`
+    // or `advance` wrote before it must still come after what was done under the older hold.
+    hold.store(segment.wrapping_add(1), Release);
     // Pairs with `heavy_fence` in `roll::give_up`.
-    light_fence(memory.fencing());
+    light_fence(fencing);
     if memory.control().head.0.load(Relaxed) <= segment {
         return true;
     }
@@ -29,12 +41,13 @@ pub fn enter<M: Memory>(memory: &M, hold: &AtomicU64, segment: u64) -> bool {
     false
 }
 
-/// Extends a hold on `held` to the older `segment`. Returns whether both are held now; if not, only
+/// Extends a reader's hold on `held` to the older `segment`. Returns whether both are held now; if not, only
 /// `held` still is.
 pub fn lower<M: Memory>(memory: &M, hold: &AtomicU64, held: u64, segment: u64) -> bool {
-    hold.store(segment.wrapping_add(1), Relaxed);
-    // Pairs with `heavy_fence` in `roll::give_up`, as in `enter`.
-    light_fence(memory.fencing());
+    // SYNC leave: Release, as in `enter`.
+    hold.store(segment.wrapping_add(1), Release);
+    // Pairs with `heavy_fence` in `roll::give_up`.
+    light_fence(Fencing::Portable);
     if memory.control().head.0.load(Relaxed) <= segment {
         return true;
     }

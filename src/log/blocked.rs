@@ -25,6 +25,8 @@ pub(crate) struct Patience {
     probed: Option<(Instant, usize)>,
     /// When the append in hand first met a pinned appender.
     stalled: Option<Instant>,
+    /// The slot and hold word of an appender that was waited for in vain: not again.
+    stuck: Option<(usize, u64)>,
 }
 
 impl Patience {
@@ -55,7 +57,8 @@ impl Patience {
             }
             self.probed = Some((Instant::now(), index));
         }
-        if mapped.appender_slots().contains(&index) && index != own && self.wait_a_moment() {
+        let hold = (index, slot.hold.0.load(Relaxed));
+        if mapped.appender_slots().contains(&index) && index != own && self.wait_a_moment(hold) {
             return Ok(());
         }
         if hold::blocking(std::slice::from_ref(slot), segment).is_none() {
@@ -70,9 +73,16 @@ impl Patience {
     }
 
     /// Lets a preempted appender run. False: it has had its time.
-    fn wait_a_moment(&mut self) -> bool {
+    fn wait_a_moment(&mut self, hold: (usize, u64)) -> bool {
+        if self.stuck == Some(hold) {
+            return false;
+        }
         let since = *self.stalled.get_or_insert_with(Instant::now);
         std::thread::yield_now();
-        since.elapsed() < STALL_WAIT
+        let is_in_time = since.elapsed() < STALL_WAIT;
+        if !is_in_time {
+            self.stuck = Some(hold);
+        }
+        is_in_time
     }
 }

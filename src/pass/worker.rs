@@ -3,16 +3,19 @@
 
 use crate::error::PassError;
 use crate::log::{Access, Log};
+use crate::sync::{AtomicU32, Ordering::Relaxed};
 use rustix::io::{FdFlags, fcntl_setfd};
-use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Names the inherited socket in the worker's environment.
 const VARIABLE: &str = "SHMLOG_SOCKET";
+/// No descriptor to inherit.
+const NONE: u32 = u32::MAX;
 
 /// A worker as its parent has it, by [`Log::spawn`].
 #[derive(Debug)]
@@ -57,16 +60,29 @@ impl Log {
     pub fn spawn(&self, command: &mut Command, access: Access) -> Result<Worker, PassError> {
         let (ours, theirs) = UnixStream::pair().map_err(|error| PassError::os("socketpair", error))?;
         self.offer(&ours, access)?;
-        let inherited = theirs.as_raw_fd();
-        command.env(VARIABLE, inherited.to_string());
-        // In the child only, so that no other child of this process inherits the socket.
-        let keep_open = move || fcntl_setfd(&theirs, FdFlags::empty()).map_err(Into::into);
-        // SAFETY: the closure makes one system call, which is async-signal-safe, and allocates
-        // nothing.
-        unsafe { command.pre_exec(keep_open) };
-        let child = command.spawn().map_err(|error| PassError::os("starting the worker", error))?;
+        command.env(VARIABLE, theirs.as_raw_fd().to_string());
+        let inherited = Arc::new(AtomicU32::new(theirs.as_raw_fd().cast_unsigned()));
+        keep_open(command, Arc::clone(&inherited));
+        let child = command.spawn().map_err(|error| PassError::os("starting the worker", error));
+        // The command may be used again, when the number may mean another file.
+        inherited.store(NONE, Relaxed);
+        let child = child?;
         Ok(Worker { child, socket: ours, log: self.clone() })
     }
+}
+
+/// Lets the child, and no other child of this process, inherit the descriptor.
+fn keep_open(command: &mut Command, inherited: Arc<AtomicU32>) {
+    let clear = move || match inherited.load(Relaxed) {
+        NONE => Ok(()),
+        number => {
+            // SAFETY: `spawn` holds the socket open until the child has been made.
+            let socket = unsafe { BorrowedFd::borrow_raw(number.cast_signed()) };
+            Ok(fcntl_setfd(socket, FdFlags::empty())?)
+        }
+    };
+    // SAFETY: the closure makes one system call, which is async-signal-safe, and allocates nothing.
+    unsafe { command.pre_exec(clear) };
 }
 
 /// In a worker: the log that [`Log::spawn`] passed to this process, attached, and the socket to the
@@ -82,12 +98,12 @@ impl Log {
 /// # Errors
 /// [`PassError::NotInherited`] in any other process; else as [`Log::receive`].
 pub fn inherited() -> Result<(Log, UnixStream), PassError> {
-    static TAKEN: AtomicBool = AtomicBool::new(false);
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
     let missing = || PassError::NotInherited { variable: VARIABLE };
     let number: i32 = std::env::var(VARIABLE).ok().and_then(|text| text.parse().ok()).ok_or_else(missing)?;
     let is_socket = std::fs::read_link(format!("/proc/self/fd/{number}"))
         .is_ok_and(|target| target.to_string_lossy().starts_with("socket:"));
-    if number <= 2 || !is_socket || TAKEN.swap(true, Ordering::Relaxed) {
+    if number <= 2 || !is_socket || TAKEN.swap(1, Relaxed) == 1 {
         return Err(missing());
     }
     // SAFETY: the descriptor is an open socket that the parent left to this process for this call,

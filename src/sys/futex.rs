@@ -1,8 +1,8 @@
 //! Sleeping on a shared word: futex(2), not private, so that it works across processes.
 
+use crate::sync::AtomicU32;
 use rustix::io::Errno;
 use rustix::thread::futex::{Flags, Timespec, wait, wake};
-use std::sync::atomic::AtomicU32;
 use std::time::Duration;
 
 /// Sleeps while the word is `ticket`, for at most `slice`. Returns on any wake, signal or change:

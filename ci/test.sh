@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# Everything a change must pass: format, lints, tests, doc tests, docs, loom models at their quick bound.
+# Needs cargo only; rustfmt and clippy are used where they are installed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+step() { printf '\n== %s\n' "$*"; }
+has() { cargo "$1" --version >/dev/null 2>&1; }
+
+step format
+if has fmt; then cargo fmt --all --check; else echo "skipped: rustfmt is not installed"; fi
+
+step lints
+if has clippy; then cargo clippy --workspace --all-targets -- -D warnings; else echo "skipped: clippy is not installed"; fi
+
+step tests
+cargo test --workspace --all-targets
+cargo test --workspace --doc
+
+step docs
+RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+
+step models
+ci/loom.sh

@@ -1,0 +1,165 @@
+//! Finding a place while the log rolls and recycles.
+#![cfg(loom)]
+
+use loom_tests::{Heap, Seen, Shape, append, appender, check, spawn};
+use shmlog::model::commit::{self, End};
+use shmlog::model::cursor::{Cursor, NoPlace, Step};
+use shmlog::model::layout::entry::{CLOSE_SEGMENT, Tag};
+use shmlog::model::locate::{self, Found};
+use shmlog::model::memory::Memory;
+use shmlog::model::roll;
+use shmlog::model::tip::Tip;
+
+/// Appends until segment 2 is open: record `seq` lies in segment `seq`.
+fn rolling(heap: &Heap) {
+    let mut by = appender(heap, 0);
+    for value in 10..13 {
+        append(&mut by, heap, value).unwrap();
+    }
+}
+
+/// Segment and base belong together.
+#[test]
+fn the_oldest_has_its_own_base() {
+    static SEEN: Seen<2> = Seen::new(["segment 0", "segment 1"]);
+    check("the_oldest_has_its_own_base", || {
+        let heap = Heap::new(Shape::default());
+        let appender = spawn(&heap, rolling);
+        let reader = spawn(&heap, |heap| {
+            let (segment, base) = locate::oldest(heap).unwrap();
+            assert_eq!(segment, base);
+            SEEN.mark(segment as usize);
+        });
+        appender.join().unwrap();
+        reader.join().unwrap();
+    });
+    SEEN.assert_all();
+}
+
+/// A base is that of the segment asked for, even if a helper has written the next one there.
+#[test]
+fn a_base_that_was_replaced_is_not_believed() {
+    static SEEN: Seen<2> = Seen::new(["the base", "given up"]);
+    check("a_base_that_was_replaced_is_not_believed", || {
+        let heap = Heap::new(Shape::default());
+        let mut by = appender(&heap, 0);
+        append(&mut by, &heap, 10).unwrap();
+        append(&mut by, &heap, 11).unwrap();
+        let closer = spawn(&heap, |heap| {
+            roll::give_up(heap, 2).unwrap();
+            commit::close(heap.window(1).index, Tag::of_lap(1), 1, CLOSE_SEGMENT);
+        });
+        let helper = spawn(&heap, |heap| {
+            let mut tip = Tip::attach(heap, None).unwrap();
+            if let End::Closed(_) = tip.end() {
+                tip.advance().unwrap();
+            }
+        });
+        let reader = spawn(&heap, |heap| {
+            let base = locate::base_of(heap, 0);
+            assert!(base.is_none_or(|base| base == 0), "{base:?}");
+            SEEN.mark(usize::from(base.is_none()));
+        });
+        closer.join().unwrap();
+        helper.join().unwrap();
+        reader.join().unwrap();
+    });
+    SEEN.assert_all();
+}
+
+#[test]
+fn a_number_is_found_or_gone() {
+    static SEEN: Seen<4> = Seen::new(["gone", "in segment 0", "in segment 1", "in segment 2"]);
+    check("a_number_is_found_or_gone", || {
+        let heap = Heap::new(Shape::default());
+        append(&mut appender(&heap, 0), &heap, 10).unwrap();
+        let appender = spawn(&heap, rolling);
+        let readers = [0, 2].map(|seq| {
+            spawn(&heap, move |heap| match locate::find(heap, seq) {
+                Found::In { segment, base } => {
+                    assert_eq!(segment, base);
+                    assert!(segment <= seq);
+                    SEEN.mark(1 + segment as usize);
+                }
+                Found::Gone => {
+                    assert_eq!(seq, 0);
+                    SEEN.mark(0);
+                }
+                Found::Corrupt => panic!("an honest region"),
+            })
+        });
+        appender.join().unwrap();
+        readers.map(|reader| reader.join().unwrap());
+    });
+    SEEN.assert_all();
+}
+
+/// What was seen once is there or gone, never "not yet".
+#[test]
+fn a_record_that_was_seen_is_never_ahead() {
+    static SEEN: Seen<3> = Seen::new(["still there", "gone", "cleared, not yet written anew"]);
+    check("a_record_that_was_seen_is_never_ahead", || {
+        // The roll into segment 3, lap 2 of window 1... of segment 2, lap 2 of window 0, clears the
+        // word at position 2.
+        let heap = Heap::new(Shape { entries: 4, ..Shape::default() });
+        let mut by = appender(&heap, 0);
+        for value in 10..14 {
+            append(&mut by, &heap, value).unwrap();
+        }
+        let closer = spawn(&heap, |heap| {
+            roll::give_up(heap, 2).unwrap();
+            commit::close(heap.window(1).index, Tag::of_lap(1), 1, CLOSE_SEGMENT);
+        });
+        let helper = spawn(&heap, |heap| {
+            let mut tip = Tip::attach(heap, None).unwrap();
+            if let End::Closed(_) = tip.end() {
+                tip.advance().unwrap();
+            }
+        });
+        let reader = spawn(&heap, |heap| {
+            let place = Cursor::at_seq(heap, None, 3);
+            SEEN.mark_if(0, place.is_ok());
+            match place {
+                Ok(_) => {}
+                Err(NoPlace::Gone) => SEEN.mark(1),
+                Err(other) => panic!("{other:?}"),
+            }
+            let mut cursor = match Cursor::at_seq(heap, None, 2) {
+                Ok(cursor) => cursor,
+                Err(NoPlace::Gone) => return,
+                Err(other) => panic!("{other:?}"),
+            };
+            SEEN.mark_if(2, cursor.step() == Step::Passed || cursor.step() == Step::Nothing);
+        });
+        closer.join().unwrap();
+        helper.join().unwrap();
+        reader.join().unwrap();
+    });
+    SEEN.assert_all();
+}
+
+/// The end that is found lies in the segment that it is numbered from.
+#[test]
+fn the_end_is_numbered_right() {
+    static SEEN: Seen<3> = Seen::new(["1 record", "2 records", "3 records"]);
+    check("the_end_is_numbered_right", || {
+        let heap = Heap::new(Shape::default());
+        append(&mut appender(&heap, 0), &heap, 10).unwrap();
+        let appending = spawn(&heap, |heap| {
+            let mut by = appender(heap, 0);
+            for value in 11..13 {
+                append(&mut by, heap, value).unwrap();
+            }
+        });
+        let reader = spawn(&heap, |heap| {
+            let (count, closed) = locate::end(heap).unwrap();
+            assert!(!closed);
+            let cursor = Cursor::at_end(heap, None).unwrap();
+            assert!(cursor.seq() >= count, "the end does not go back");
+            SEEN.mark(count as usize - 1);
+        });
+        appending.join().unwrap();
+        reader.join().unwrap();
+    });
+    SEEN.assert_all();
+}

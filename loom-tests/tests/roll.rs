@@ -1,0 +1,151 @@
+//! From one segment to the next: several roles roll at once, another attaches meanwhile.
+#![cfg(loom)]
+
+use loom_tests::{Heap, Seen, Shape, append, appender, check, dense, spawn};
+use shmlog::model::append::Append;
+use shmlog::model::cursor::{Cursor, Step};
+use shmlog::model::memory::Memory;
+use shmlog::model::roll::{self, Kept};
+use shmlog::model::sync::Ordering::Relaxed;
+use shmlog::model::tip::Blocked;
+
+/// Segments of two records.
+const TWO: Shape =
+    Shape { windows: 2, entries: 3, lines: 3, slots: 2, retention: shmlog::model::memory::Retention::Keep };
+
+#[test]
+fn both_roll_and_go_on_in_the_new_segment() {
+    static SEEN: Seen<3> = Seen::new(["the first role's record is last", "the second role's is last", "both moved"]);
+    check("both_roll_and_go_on_in_the_new_segment", || {
+        let heap = Heap::new(TWO);
+        append(&mut appender(&heap, 0), &heap, 1).unwrap();
+        let roles = [0, 1].map(|slot| {
+            spawn(&heap, move |heap| {
+                let (mut by, value) = (appender(heap, slot), slot as u64 + 2);
+                let first = append(&mut by, heap, value).unwrap();
+                (first, value, by.tip().end())
+            })
+        });
+        let more = spawn(&heap, |heap| roll::active(heap));
+        let [first, second] = roles.map(|role| role.join().unwrap());
+        SEEN.mark_if(0, first.0 == 2);
+        SEEN.mark_if(1, second.0 == 2);
+        SEEN.mark_if(2, more.join().unwrap() == 1);
+        assert_eq!(heap.base(1).load(Relaxed), 2);
+        dense(&heap, [(0, 1), (first.0, first.1), (second.0, second.1)]);
+    });
+    SEEN.assert_all();
+}
+
+/// Three records in segments of one; both roles help each other over the same segments.
+#[test]
+fn both_roll_twice() {
+    static SEEN: Seen<4> =
+        Seen::new(["0 then 1", "1 then 0", "somebody is blocked by the other's pin", "and by its own"]);
+    check("both_roll_twice", || {
+        let heap = Heap::new(Shape { slots: 2, ..Shape::default() });
+        append(&mut appender(&heap, 0), &heap, 1).unwrap();
+        let roles = [0, 1].map(|slot| {
+            spawn(&heap, move |heap| {
+                let value = slot as u64 + 2;
+                (append(&mut appender(heap, slot), heap, value), value)
+            })
+        });
+        let results = roles.map(|role| role.join().unwrap());
+        SEEN.mark_if(0, results[0].0 == Ok(1) && results[1].0 == Ok(2));
+        SEEN.mark_if(1, results[0].0 == Ok(2) && results[1].0 == Ok(1));
+        for (slot, (result, _)) in results.iter().enumerate() {
+            if let Err(Blocked::Kept(Kept::BySlot { slot: by, segment })) = result {
+                assert_eq!(*segment, 0);
+                SEEN.mark(if *by == slot { 3 } else { 2 });
+            }
+        }
+        let appended = results.into_iter().filter_map(|(result, value)| Some((result.ok()?, value)));
+        dense(&heap, [(0, 1)].into_iter().chain(appended));
+    });
+    SEEN.assert_all();
+}
+
+/// SYNC active: who attaches in a segment finds its base and its allocator.
+#[test]
+fn who_attaches_meanwhile_numbers_from_the_right_base() {
+    static SEEN: Seen<3> = Seen::new(["attached before the roll", "after it", "in between, and helped"]);
+    check("who_attaches_meanwhile_numbers_from_the_right_base", || {
+        let heap = Heap::new(TWO);
+        for value in 0..2 {
+            append(&mut appender(&heap, 0), &heap, value).unwrap();
+        }
+        let rolling = spawn(&heap, |heap| append(&mut appender(heap, 0), heap, 2).unwrap());
+        let late = spawn(&heap, |heap| {
+            let active = roll::active(heap);
+            let mut by = appender(heap, 1);
+            let end = by.tip().end();
+            let seq = append(&mut by, heap, 3).unwrap();
+            (active, end, seq)
+        });
+        let rolled = rolling.join().unwrap();
+        let (active, end, seq) = late.join().unwrap();
+        SEEN.mark_if(0, active == 0 && seq == 2);
+        SEEN.mark_if(1, active == 1);
+        SEEN.mark_if(2, end == shmlog::model::commit::End::Closed(2));
+        assert_eq!(heap.control().active.0.load(Relaxed), 1, "no segment was closed before its time");
+        dense(&heap, [(0, 0), (1, 1), (rolled, 2), (seq, 3)]);
+    });
+    SEEN.assert_all();
+}
+
+/// A reader follows over the boundary and learns the numbers on the way.
+#[test]
+fn a_reader_follows() {
+    static SEEN: Seen<3> = Seen::new(["nothing", "one record", "both records, in two segments"]);
+    check("a_reader_follows", || {
+        let heap = Heap::new(Shape { slots: 2, lines: 2, retention: TWO.retention, ..Shape::default() });
+        let roles = [0, 1].map(|slot| {
+            spawn(&heap, move |heap| {
+                let value = slot as u64 + 1;
+                (append(&mut appender(heap, slot), heap, value).unwrap(), value)
+            })
+        });
+        let reader = spawn(&heap, |heap| {
+            let mut cursor = Cursor::at_oldest(heap, None).unwrap();
+            let mut read = Vec::new();
+            for _ in 0..3 {
+                if let Step::Record(word) = cursor.step() {
+                    read.push((cursor.seq(), heap.get(cursor.window().payload(word).unwrap())[0]));
+                    cursor.pass();
+                }
+            }
+            read
+        });
+        let appended = roles.map(|role| role.join().unwrap());
+        let read = reader.join().unwrap();
+        SEEN.mark(read.len());
+        assert!(read.iter().all(|record| appended.contains(record)));
+        dense(&heap, appended);
+    });
+    SEEN.assert_all();
+}
+
+/// A log closed while others roll: everybody agrees on the count.
+#[test]
+fn closing_against_a_roll() {
+    static SEEN: Seen<3> = Seen::new(["closed before the roll", "closed after the append", "the closer followed"]);
+    check("closing_against_a_roll", || {
+        let heap = Heap::new(Shape { slots: 2, retention: TWO.retention, ..Shape::default() });
+        append(&mut appender(&heap, 0), &heap, 0).unwrap();
+        let appending = spawn(&heap, |heap| append(&mut appender(heap, 0), heap, 1));
+        let closing = spawn(&heap, |heap| {
+            let mut by = appender(heap, 1);
+            let attached = roll::active(heap);
+            (by.try_close().unwrap(), attached)
+        });
+        let appended = appending.join().unwrap();
+        let (count, attached) = closing.join().unwrap();
+        SEEN.mark_if(0, appended == Err(Blocked::Closed));
+        SEEN.mark_if(1, appended == Ok(1));
+        SEEN.mark_if(2, attached == 0 && count == 2);
+        assert_eq!(count, if appended.is_ok() { 2 } else { 1 });
+        dense(&heap, [(0, 0)].into_iter().chain(appended.ok().map(|seq| (seq, 1))));
+    });
+    SEEN.assert_all();
+}
