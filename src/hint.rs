@@ -1,5 +1,5 @@
 //! Cache hints.
-#![allow(unsafe_code, reason = "prefetch intrinsics take raw pointers")]
+#![allow(unsafe_code, reason = "prefetch instructions")]
 
 use crate::sync::AtomicU64;
 
@@ -9,10 +9,11 @@ use crate::sync::AtomicU64;
 pub fn prefetch_write(word: &AtomicU64) {
     let line = core::ptr::from_ref(word).cast::<u8>();
     #[cfg(all(target_arch = "x86_64", not(loom)))]
-    {
-        use core::arch::x86_64::{_MM_HINT_ET0, _mm_prefetch};
-        // SAFETY: a prefetch reads and writes nothing that the program can observe.
-        unsafe { _mm_prefetch::<_MM_HINT_ET0>(line.cast()) };
+    // Written out, because `_mm_prefetch` becomes a fetch for reading unless the target feature
+    // `prfchw` is on. Processors without the instruction take it for a no-op.
+    // SAFETY: a prefetch reads and writes nothing that the program can observe.
+    unsafe {
+        core::arch::asm!("prefetchw [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
     }
     #[cfg(all(target_arch = "aarch64", not(loom)))]
     // SAFETY: a prefetch reads and writes nothing that the program can observe.

@@ -90,10 +90,17 @@ impl<'m, M: Memory> Cursor<'m, M> {
                 locate::base_of(memory, active).map(|base| (active, base))
             })
         };
-        let mut cursor = Self::enter(memory, gate, || newest().ok_or(NoPlace::Corrupt))?;
-        let (End::Open(at) | End::Closed(at) | End::Final(at)) = find_end(cursor.window.index, cursor.tag, 0);
-        cursor.next = at;
-        Ok(cursor)
+        for _ in 0..ATTEMPTS {
+            let mut cursor = Self::enter(memory, gate, || newest().ok_or(NoPlace::Corrupt))?;
+            let (End::Open(at) | End::Closed(at) | End::Final(at)) = find_end(cursor.window.index, cursor.tag, 0);
+            cursor.next = at;
+            // Without a gate the segment may be recycled while its end is sought; what was found
+            // is then not the end of anything.
+            if gate.is_some() || locate::is_retained(memory, cursor.segment) {
+                return Ok(cursor);
+            }
+        }
+        Err(NoPlace::Corrupt)
     }
 
     /// At record `seq`, or at the end if that is `seq`.

@@ -82,7 +82,8 @@ fn refresh(index: &[AtomicU64], lap: u64) {
         let word = slot.load(Relaxed);
         if word != 0 && !tag.is_current(word) {
             // A word that changed meanwhile was committed, or cleared by somebody else.
-            let _ = slot.compare_exchange(word, 0, Relaxed, Relaxed);
+            // SYNC lap: Release; a reader that misses its record here sees that it was given up.
+            let _ = slot.compare_exchange(word, 0, Release, Relaxed);
         }
     }
 }

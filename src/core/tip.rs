@@ -116,11 +116,12 @@ impl<'m, M: Memory> Tip<'m, M> {
     #[inline]
     pub fn fetch_ahead(&self, at: usize, words: usize) {
         let line = LINE_WORDS as usize;
-        let from = (at + AHEAD_WORDS).next_multiple_of(line);
-        for ahead in (from..at + words + AHEAD_WORDS).step_by(line) {
-            if let Some(word) = self.window.arena.get(ahead) {
-                prefetch_write(word);
-            }
+        let end = at + words + AHEAD_WORDS;
+        let mut ahead = (at + AHEAD_WORDS).next_multiple_of(line);
+        while ahead < end {
+            let Some(word) = self.window.arena.get(ahead) else { return };
+            prefetch_write(word);
+            ahead += line;
         }
     }
 
