@@ -4,10 +4,12 @@ use crate::core::{bump, copy};
 use crate::error::{ArenaError, AttachError, CreateError};
 use crate::layout::Line;
 use crate::layout::control::{ARENA_MAGIC, BASES_OFFSET, CONTROL_OFFSET, FORMAT_VERSION, Preamble};
-use crate::preamble::{check_magic, put_magic};
+use crate::log::HugePages;
+use crate::log::builder::{label, on_pages, random_id};
+use crate::preamble::{check_magic, get_id, put_id, put_magic};
 use crate::region::Region;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
-use crate::sys::memory;
+use crate::sys::memory::{self, HugePage};
 use std::fs::File;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -84,9 +86,18 @@ impl Arena {
     /// # Errors
     /// [`CreateError`]; nothing is left behind.
     pub fn create_memfd(name: &str, capacity_bytes: u64) -> Result<Self, CreateError> {
-        let len = region_bytes(capacity_bytes)?;
-        let short: String = name.chars().filter(|&c| c != '\0').take(32).collect();
-        Self::format(memory::create_memfd(&format!("shmlog:{short}:arena"), len, None)?)
+        Self::create_on(name, capacity_bytes, HugePages::Off)
+    }
+
+    /// Makes an anonymous arena on huge pages.
+    ///
+    /// # Errors
+    /// [`CreateError`]; nothing is left behind.
+    pub fn create_on(name: &str, capacity_bytes: u64, pages: HugePages) -> Result<Self, CreateError> {
+        Self::format(on_pages(pages, |huge| {
+            let page_bytes = huge.map_or_else(memory::small_page_bytes, HugePage::bytes);
+            memory::create_memfd(&label(name, "arena"), region_bytes(capacity_bytes, page_bytes)?, huge)
+        })?)
     }
 
     /// Makes an arena in a new file.
@@ -98,7 +109,9 @@ impl Arena {
         if path.symlink_metadata().is_ok() {
             return Err(CreateError::Exists { path: path.to_owned() });
         }
-        let made = memory::create_file(path, region_bytes(capacity_bytes)?, 0o600).and_then(Self::format);
+        let made = region_bytes(capacity_bytes, memory::small_page_bytes())
+            .and_then(|len| memory::create_file(path, len, 0o600))
+            .and_then(Self::format);
         if made.is_err() {
             let _ = std::fs::remove_file(path);
         }
@@ -140,6 +153,7 @@ impl Arena {
         let region = Region::map(file.into(), true, "arena")?;
         region.populate()?;
         if let Some(preamble) = region.view::<Preamble>(0) {
+            put_id(&preamble.id, random_id()?);
             preamble.version.store(FORMAT_VERSION, Relaxed);
             preamble.region_bytes.store(region.len_bytes(), Relaxed);
             put_magic(&preamble.magic, ARENA_MAGIC);
@@ -239,6 +253,15 @@ impl Arena {
         line.map(|line| &line.0).ok_or(ArenaError::OutOfRange { offset_bytes: 0, len_bytes: 0 })
     }
 
+    /// Random identity, 128 bits: the same in every process.
+    pub fn id(&self) -> u128 {
+        self.region.view::<Preamble>(0).map_or(0, |preamble| get_id(&preamble.id))
+    }
+
+    pub(crate) fn region(&self) -> &Region {
+        &self.region
+    }
+
     fn check_writable(&self) -> Result<(), ArenaError> {
         if self.region.is_writable() { Ok(()) } else { Err(ArenaError::ReadOnly) }
     }
@@ -265,10 +288,7 @@ impl AsFd for Arena {
     }
 }
 
-fn region_bytes(capacity_bytes: u64) -> Result<u64, CreateError> {
-    let whole = capacity_bytes
-        .max(1)
-        .checked_add(FIRST)
-        .and_then(|len| len.checked_next_multiple_of(memory::small_page_bytes()));
+fn region_bytes(capacity_bytes: u64, page_bytes: u64) -> Result<u64, CreateError> {
+    let whole = capacity_bytes.max(1).checked_add(FIRST).and_then(|len| len.checked_next_multiple_of(page_bytes));
     whole.filter(|&len| i64::try_from(len).is_ok()).ok_or(CreateError::NoSpace { wanted_bytes: capacity_bytes })
 }

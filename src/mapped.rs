@@ -53,7 +53,8 @@ impl Mapped {
         Ok(Self { control, bases, slots, doorbells, traits, log, board, lock })
     }
 
-    /// Prepares this process for appending: registers for the recyclers' barrier and tries it.
+    /// Prepares this process for holding segments, as appenders, gated and pinned readers do:
+    /// registers for the recyclers' barrier, without which a light fence is none, and tries it.
     pub(crate) fn register(&self) -> Result<(), AttachError> {
         if self.traits.fencing == Fencing::Portable {
             return Ok(());

@@ -1,6 +1,7 @@
 //! Formatting a region and recognising one: the magic is written last and checked first, every
 //! length is checked before arithmetic uses it.
 
+use crate::core::bump;
 use crate::core::memory::Retention;
 use crate::error::AttachError;
 use crate::layout::board::{BOARD_MAGIC, BoardHeader};
@@ -8,6 +9,9 @@ use crate::layout::control::{FORMAT_VERSION, LOG_MAGIC, NAME_BYTES, NAME_OFFSET,
 use crate::layout::geometry::{BadGeometry, Geometry, MAX_SLOTS};
 use crate::region::Region;
 use crate::sync::{AtomicU64, Fencing, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
+
+/// The lap of segment 0.
+const FIRST_LAP: u64 = 1;
 
 /// What a log is, from its control page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,6 +109,9 @@ pub(crate) fn format_log(region: &Region, traits: &Traits) -> Result<(), AttachE
     }
     let name = region.words(NAME_OFFSET as u64, NAME_BYTES as u64 / 8).unwrap_or(&[]);
     put_text(name, &traits.name);
+    // Segment 0 is open from the start: of the words it needs, only this one is not zero.
+    let bump = region.view::<AtomicU64>(geometry.first_window()).ok_or_else(|| too_small(region, "log"))?;
+    bump::open(bump, FIRST_LAP);
     put_magic(&preamble.magic, LOG_MAGIC);
     Ok(())
 }

@@ -190,7 +190,12 @@ impl<'m, M: Memory> Cursor<'m, M> {
     /// No record at the place: not yet, or not any more.
     #[inline]
     fn nothing(&self) -> Step {
-        if self.memory.control().head.0.load(Relaxed) <= self.segment { Step::Nothing } else { Step::Passed }
+        // Head may move past a gated segment, though its window is kept (`roll::give_up`).
+        if self.gate.is_some() || self.memory.control().head.0.load(Relaxed) <= self.segment {
+            Step::Nothing
+        } else {
+            Step::Passed
+        }
     }
 
     #[cold]

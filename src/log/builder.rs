@@ -199,23 +199,11 @@ impl LogBuilder {
     }
 
     fn create_log_memfd(&self, name: &str) -> Result<(File, Traits), CreateError> {
-        let huge = match self.huge_pages {
-            HugePages::Off => None,
-            HugePages::Prefer(size) | HugePages::Require(size) => Some(HugePage::from(size)),
-        };
-        if let Some(huge) = huge {
-            let traits = self.traits(name, huge.bytes())?;
-            match memory::create_memfd(&label(name, "log"), traits.geometry.region_bytes(), Some(huge)) {
-                Ok(file) => return Ok((file, traits)),
-                Err(error @ CreateError::NoHugePages { .. }) if matches!(self.huge_pages, HugePages::Prefer(_)) => {
-                    say_once(&error);
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        let traits = self.traits(name, memory::small_page_bytes())?;
-        let file = memory::create_memfd(&label(name, "log"), traits.geometry.region_bytes(), None)?;
-        Ok((file, traits))
+        on_pages(self.huge_pages, |huge| {
+            let traits = self.traits(name, huge.map_or_else(memory::small_page_bytes, HugePage::bytes))?;
+            let file = memory::create_memfd(&label(name, "log"), traits.geometry.region_bytes(), huge)?;
+            Ok((file, traits))
+        })
     }
 
     fn traits(&self, name: &str, page_bytes: u64) -> Result<Traits, CreateError> {
@@ -247,14 +235,32 @@ impl LogBuilder {
     }
 }
 
-fn small_pages(bytes: u64) -> u64 {
+pub(crate) fn small_pages(bytes: u64) -> u64 {
     bytes.next_multiple_of(memory::small_page_bytes())
 }
 
 /// A memfd's name: shown in /proc, at most 249 bytes, no zero byte.
-fn label(name: &str, what: &str) -> String {
+pub(crate) fn label(name: &str, what: &str) -> String {
     let short: String = name.chars().filter(|&c| c != '\0').take(NAME_BYTES / 2).collect();
     format!("shmlog:{short}:{what}")
+}
+
+/// Makes something on the pages asked for, or on those fallen back to.
+pub(crate) fn on_pages<T>(
+    pages: HugePages,
+    make: impl Fn(Option<HugePage>) -> Result<T, CreateError>,
+) -> Result<T, CreateError> {
+    match pages {
+        HugePages::Off => make(None),
+        HugePages::Require(size) => make(Some(size.into())),
+        HugePages::Prefer(size) => match make(Some(size.into())) {
+            Err(error @ CreateError::NoHugePages { .. }) => {
+                say_once(&error);
+                make(None)
+            }
+            made => made,
+        },
+    }
 }
 
 fn say_once(error: &CreateError) {

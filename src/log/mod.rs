@@ -6,6 +6,7 @@ pub(crate) mod blocked;
 pub(crate) mod builder;
 pub(crate) mod directory;
 pub(crate) mod info;
+pub(crate) mod observe;
 pub(crate) mod parts;
 pub(crate) mod reader;
 pub(crate) mod record;

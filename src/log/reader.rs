@@ -61,6 +61,9 @@ impl Reader {
             Err(error) => return Err(error),
         };
         let gate = seat.as_ref().filter(|_| builder.is_gated).map(Seat::index);
+        if gate.is_some() {
+            mapped.register()?;
+        }
         let place = Anchored::new(Arc::clone(mapped), |mapped| {
             place(mapped, gate.map(|index| hold_word(mapped, index)), start)
         });
@@ -163,13 +166,14 @@ impl Reader {
     ///
     /// # Errors
     /// [`JoinError::Gone`]: given up already; [`JoinError::NoSeat`]: no slot was free when the
-    /// reader joined.
+    /// reader joined; [`JoinError::Attach`]: this process may not take part in asymmetric fences.
     pub fn pin(&mut self) -> Result<(), JoinError> {
         if self.place.state().is_gated() {
             return Ok(());
         }
         let mapped = Arc::clone(self.place.mapped());
         let seat = self.seat.as_ref().ok_or(JoinError::NoSeat)?.index();
+        mapped.register()?;
         if self.place.with(|mapped, place| place.hold(hold_word(mapped, seat))) {
             return Ok(());
         }

@@ -10,6 +10,7 @@ use crate::error::JoinError;
 use crate::layout::board::{PARTICIPANT_NAME_BYTES, Slot};
 use crate::mapped::Mapped;
 use crate::preamble::{get_text, put_text, text};
+use crate::region::Region;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 use crate::sys::lock::{self, Mode};
 use crate::sys::reopen::reopen;
@@ -115,6 +116,10 @@ impl Seat {
             Role::Appender | Role::ExclusiveAppender => mapped.appender_slots(),
             Role::Reader | Role::GatedReader => mapped.reader_slots(),
         };
+        // The file of a board that is mapped for reading only may well be reopened for writing.
+        if !mapped.board().is_some_and(Region::is_writable) {
+            return Err(JoinError::ReadOnly);
+        }
         let (file, _) = lock_byte(mapped, slots.start).ok_or(JoinError::ReadOnly)?;
         let own = reopen(file, true).map_err(|error| JoinError::os("reopening the lock file", error))?;
         take_append_lock(&own, role)?;

@@ -16,7 +16,14 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 pub(crate) const PROTOCOL: u32 = 1;
 const OFFER_MAGIC: [u8; 8] = *b"SHMOFFER";
 const ANSWER_MAGIC: [u8; 8] = *b"SHMANSWR";
-const KIND_LOG: u32 = 1;
+
+/// What is offered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u32)]
+pub(crate) enum Kind {
+    Log = 1,
+    Arena = 2,
+}
 
 /// What is sent along with the descriptors.
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -57,24 +64,39 @@ const REASONS: [&str; 7] = [
 ];
 
 impl Offer {
-    pub(crate) fn new(traits: &Traits, access: Access) -> Self {
+    pub(crate) fn log(traits: &Traits, access: Access) -> Self {
         let geometry = traits.geometry;
         Self {
-            magic: OFFER_MAGIC,
-            protocol: PROTOCOL,
-            kind: KIND_LOG,
-            access: access as u32,
-            format: u32::try_from(FORMAT_VERSION).unwrap_or(u32::MAX),
-            id: traits.id.to_le_bytes(),
             window_bytes: geometry.window_bytes,
             windows: geometry.windows,
             entries: geometry.entries,
             page_bytes: geometry.page_bytes,
+            ..Self::arena(traits.id, 0, access)
+        }
+        .of(Kind::Log)
+    }
+
+    pub(crate) fn arena(id: u128, region_bytes: u64, access: Access) -> Self {
+        Self {
+            magic: OFFER_MAGIC,
+            protocol: PROTOCOL,
+            kind: Kind::Arena as u32,
+            access: access as u32,
+            format: u32::try_from(FORMAT_VERSION).unwrap_or(u32::MAX),
+            id: id.to_le_bytes(),
+            window_bytes: region_bytes,
+            windows: 1,
+            entries: 0,
+            page_bytes: 0,
         }
     }
 
-    /// Reads an offer: its access.
-    pub(crate) fn parse(bytes: &[u8]) -> Result<(Self, Access), PassError> {
+    fn of(self, kind: Kind) -> Self {
+        Self { kind: kind as u32, ..self }
+    }
+
+    /// Reads an offer of `kind`, and its access.
+    pub(crate) fn parse(bytes: &[u8], kind: Kind) -> Result<(Self, Access), PassError> {
         let offer =
             Self::read_from_bytes(bytes).map_err(|_| PassError::Foreign { what: "an offer of another length" })?;
         if offer.magic != OFFER_MAGIC {
@@ -83,22 +105,22 @@ impl Offer {
         if offer.protocol != PROTOCOL {
             return Err(PassError::Version { theirs: offer.protocol, ours: PROTOCOL });
         }
-        if offer.kind != KIND_LOG {
-            return Err(PassError::Foreign { what: "an offer of something other than a log" });
+        if offer.kind != kind as u32 {
+            return Err(PassError::Foreign { what: "an offer of something other than was expected" });
         }
         let access = ACCESSES.into_iter().find(|&access| access as u32 == offer.access);
         access.map(|access| (offer, access)).ok_or(PassError::Foreign { what: "an offer of unknown access" })
     }
 
-    /// Whether the regions are what was offered.
-    pub(crate) fn check(&self, traits: &Traits) -> Result<(), PassError> {
-        let geometry = traits.geometry;
+    /// Whether what was received is what was offered: `own` is the offer this process would make.
+    pub(crate) fn check(&self, own: &Self) -> Result<(), PassError> {
         let wrong = [
-            ("id", self.id != traits.id.to_le_bytes()),
-            ("window_bytes", self.window_bytes != geometry.window_bytes),
-            ("windows", self.windows != geometry.windows),
-            ("entries", self.entries != geometry.entries),
-            ("page_bytes", self.page_bytes != geometry.page_bytes),
+            ("id", self.id != own.id),
+            ("format", self.format != own.format),
+            ("window_bytes", self.window_bytes != own.window_bytes),
+            ("windows", self.windows != own.windows),
+            ("entries", self.entries != own.entries),
+            ("page_bytes", self.page_bytes != own.page_bytes),
         ];
         wrong
             .into_iter()
@@ -153,7 +175,7 @@ mod tests {
     proptest! {
         #[test]
         fn random_bytes_are_an_error(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-            prop_assert!(Offer::parse(&bytes).is_err());
+            prop_assert!(Offer::parse(&bytes, Kind::Log).is_err());
             prop_assert!(Answer::check(&bytes, [0; 16]).is_err());
         }
 

@@ -1,11 +1,13 @@
 //! `send` and `receive`: one message with all descriptors of a log, and the answer to it.
 
-use crate::error::PassError;
+use crate::arena::Arena;
+use crate::error::{AttachError, PassError};
 use crate::log::{Access, Log};
-use crate::pass::message::{Answer, Offer};
+use crate::pass::message::{Answer, Kind, Offer};
 use crate::sys::reopen::reopen;
 use crate::sys::socket;
-use std::os::fd::{AsFd, OwnedFd};
+use std::io::ErrorKind;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 use zerocopy::IntoBytes;
 
@@ -31,58 +33,109 @@ impl Log {
     /// # Errors
     /// [`PassError`]: nothing came, or nothing that this crate can or will use.
     pub fn receive(socket: impl AsFd) -> Result<Self, PassError> {
-        let mut bytes = [0; size_of::<Offer>()];
-        let (len, fds) = receive_within(&socket, &mut bytes, PATIENCE)?;
-        let received = Offer::parse(&bytes[..len]).and_then(|(offer, access)| attach(offer, access, fds));
-        let answered = socket::send(&socket, Answer::new(Offer::id_of(&bytes), &received).as_bytes(), &[]);
-        let log = received?;
-        answered.map_err(|error| PassError::os("answering the offer", error))?;
-        Ok(log)
+        receive(socket, Kind::Log, |offer, access, fds| {
+            let [log, board, lock] = exactly(fds, if access == Access::Append { 3 } else { 2 })?;
+            let log = Self::attach(log.ok_or(WRONG_COUNT)?, board, lock, access)?;
+            offer.check(&Offer::log(log.mapped().traits(), access))?;
+            Ok(log)
+        })
     }
 
     /// Sends the descriptors without waiting for the answer.
     pub(crate) fn offer(&self, socket: impl AsFd, access: Access) -> Result<(), PassError> {
         let mapped = self.mapped();
-        let offer = Offer::new(mapped.traits(), access);
-        let reopened = |fd, is_writable| {
-            reopen(fd, is_writable)
-                .map_err(|error| PassError::Attach(crate::AttachError::os("reopening a region", error)))
-        };
+        let offer = Offer::log(mapped.traits(), access);
         let board = mapped.board().ok_or(PassError::ReadOnly)?.file();
         let log = mapped.log().file();
-        let sent = match (access, mapped.lock()) {
+        match (access, mapped.lock()) {
             (Access::Append, Some(lock)) if mapped.log().is_writable() => {
-                socket::send(socket, offer.as_bytes(), &[log, board, lock.as_fd()])
+                send(socket, &offer, &[log, board, lock.as_fd()])
             }
-            (Access::Append, _) => return Err(PassError::ReadOnly),
-            (Access::Read, _) => socket::send(socket, offer.as_bytes(), &[reopened(log, false)?.as_fd(), board]),
-            (Access::Observe, _) => {
-                let (log, board) = (reopened(log, false)?, reopened(board, false)?);
-                socket::send(socket, offer.as_bytes(), &[log.as_fd(), board.as_fd()])
-            }
-        };
-        sent.map_err(|error| PassError::os("sending the offer", error))
+            (Access::Append, _) => Err(PassError::ReadOnly),
+            (Access::Read, _) => send(socket, &offer, &[read_only(log)?.as_fd(), board]),
+            (Access::Observe, _) => send(socket, &offer, &[read_only(log)?.as_fd(), read_only(board)?.as_fd()]),
+        }
     }
 
     pub(crate) fn await_answer(&self, socket: impl AsFd, patience: Duration) -> Result<(), PassError> {
-        let mut bytes = [0; size_of::<Answer>()];
-        let (len, _) = receive_within(&socket, &mut bytes, patience)?;
-        Answer::check(&bytes[..len], self.mapped().traits().id.to_le_bytes())
+        await_answer(socket, self.mapped().traits().id, patience)
     }
 }
 
-fn attach(offer: Offer, access: Access, fds: Vec<OwnedFd>) -> Result<Log, PassError> {
-    let wrong = PassError::Foreign { what: "an offer with another number of descriptors" };
-    let mut fds = fds.into_iter();
-    let (Some(log), Some(board), lock, None) = (fds.next(), fds.next(), fds.next(), fds.next()) else {
-        return Err(wrong);
-    };
-    if lock.is_some() != (access == Access::Append) {
-        return Err(wrong);
+impl Arena {
+    /// Passes the arena on to the process at the other end of a connected Unix stream socket or
+    /// socketpair, and waits up to 10 s until it has attached. With another access than `Append` it
+    /// is mapped for reading only there.
+    ///
+    /// # Errors
+    /// [`PassError`]: the peer is gone, silent, of another version, or refused.
+    pub fn send(&self, socket: impl AsFd, access: Access) -> Result<(), PassError> {
+        let offer = Offer::arena(self.id(), self.region().len_bytes(), access);
+        match access {
+            Access::Append if self.region().is_writable() => send(&socket, &offer, &[self.as_fd()])?,
+            Access::Append => return Err(PassError::ReadOnly),
+            Access::Read | Access::Observe => send(&socket, &offer, &[read_only(self.as_fd())?.as_fd()])?,
+        }
+        await_answer(socket, self.id(), PATIENCE)
     }
-    let log = Log::attach(log, Some(board), lock, access)?;
-    offer.check(log.mapped().traits())?;
-    Ok(log)
+
+    /// Receives an arena that the other end sends, validates it, attaches and answers. Waits up to
+    /// 10 s.
+    ///
+    /// # Errors
+    /// [`PassError`]: nothing came, or nothing that this crate can or will use.
+    pub fn receive(socket: impl AsFd) -> Result<Self, PassError> {
+        receive(socket, Kind::Arena, |offer, access, fds| {
+            let [file, ..] = exactly(fds, 1)?;
+            let arena = Self::from_fd(file.ok_or(WRONG_COUNT)?, access == Access::Append)?;
+            offer.check(&Offer::arena(arena.id(), arena.region().len_bytes(), access))?;
+            Ok(arena)
+        })
+    }
+}
+
+const WRONG_COUNT: PassError = PassError::Foreign { what: "an offer with another number of descriptors" };
+
+/// The descriptors, if there are `count`.
+fn exactly(fds: Vec<OwnedFd>, count: usize) -> Result<[Option<OwnedFd>; 3], PassError> {
+    if fds.len() != count {
+        return Err(WRONG_COUNT);
+    }
+    let mut fds = fds.into_iter();
+    Ok([fds.next(), fds.next(), fds.next()])
+}
+
+fn read_only(file: BorrowedFd<'_>) -> Result<OwnedFd, PassError> {
+    reopen(file, false).map_err(|error| PassError::Attach(AttachError::os("reopening a region", error)))
+}
+
+fn send(socket: impl AsFd, offer: &Offer, fds: &[BorrowedFd<'_>]) -> Result<(), PassError> {
+    socket::send(socket, offer.as_bytes(), fds).map_err(|error| match error.kind() {
+        ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => PassError::Gone,
+        _ => PassError::os("sending the offer", error),
+    })
+}
+
+/// Receives an offer, lets `attach` make something of it, and answers.
+fn receive<T>(
+    socket: impl AsFd,
+    kind: Kind,
+    attach: impl FnOnce(Offer, Access, Vec<OwnedFd>) -> Result<T, PassError>,
+) -> Result<T, PassError> {
+    let mut bytes = [0; size_of::<Offer>()];
+    let (len, fds) = receive_within(&socket, &mut bytes, PATIENCE)?;
+    let attached = Offer::parse(&bytes[..len], kind).and_then(|(offer, access)| attach(offer, access, fds));
+    let answered = socket::send(&socket, Answer::new(Offer::id_of(&bytes), &attached).as_bytes(), &[]);
+    let attached = attached?;
+    answered.map_err(|error| PassError::os("answering the offer", error))?;
+    Ok(attached)
+}
+
+/// Waits for the answer to an offer of `id`.
+fn await_answer(socket: impl AsFd, id: u128, patience: Duration) -> Result<(), PassError> {
+    let mut bytes = [0; size_of::<Answer>()];
+    let (len, _) = receive_within(&socket, &mut bytes, patience)?;
+    Answer::check(&bytes[..len], id.to_le_bytes())
 }
 
 /// Receives one message, waiting for it at most `patience`.
@@ -94,7 +147,7 @@ fn receive_within(socket: impl AsFd, bytes: &mut [u8], patience: Duration) -> Re
     match socket::receive(socket, bytes) {
         Ok((0, _)) => Err(PassError::Gone),
         Ok(received) => Ok(received),
-        Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => Err(PassError::Gone),
+        Err(error) if error.kind() == ErrorKind::ConnectionReset => Err(PassError::Gone),
         Err(error) => Err(PassError::os("receiving from the peer", error)),
     }
 }
