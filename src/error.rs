@@ -66,7 +66,7 @@ impl CreateError {
 #[non_exhaustive]
 pub enum AttachError {
     /// There is no such log.
-    #[error("{path}: no log there")]
+    #[error("{path}: no log there (a named log is a directory with the files log, board and lock)")]
     NotFound {
         /// The name.
         path: PathBuf,

@@ -2,7 +2,7 @@
 
 use crate::arena::Arena;
 use crate::error::{AttachError, PassError};
-use crate::log::{Access, Log};
+use crate::log::{Access, Log, Prefault};
 use crate::pass::message::{Answer, Kind, Offer};
 use crate::sys::reopen::reopen;
 use crate::sys::socket;
@@ -33,9 +33,17 @@ impl Log {
     /// # Errors
     /// [`PassError`]: nothing came, or nothing that this crate can or will use.
     pub fn receive(socket: impl AsFd) -> Result<Self, PassError> {
+        Self::receive_with(socket, Prefault::Yes)
+    }
+
+    /// Receives a log as [`Log::receive`] does, with or without making its pages present.
+    ///
+    /// # Errors
+    /// As [`Log::receive`].
+    pub fn receive_with(socket: impl AsFd, prefault: Prefault) -> Result<Self, PassError> {
         receive(socket, Kind::Log, |offer, access, fds| {
             let [log, board, lock] = exactly(fds, if access == Access::Append { 3 } else { 2 })?;
-            let log = Self::attach(log.ok_or(WRONG_COUNT)?, board, lock, access)?;
+            let log = Self::attach(log.ok_or(WRONG_COUNT)?, board, lock, access, prefault)?;
             offer.check(&Offer::log(log.mapped().traits(), access))?;
             Ok(log)
         })

@@ -1,1 +1,64 @@
-fn main() {}
+//! Looks at logs: what they are and who is attached (`info`), what they hold (`dump`).
+//!
+//! It takes no part: logs are mapped read-only, nobody waits for it, and nothing is written to them.
+
+mod dump;
+mod escape;
+mod info;
+mod print;
+mod units;
+
+use clap::{Parser, Subcommand};
+use std::io::{self, BufWriter, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Looks at shared-memory logs, without taking part or disturbing those who do.
+#[derive(Debug, Parser)]
+#[command(name = "shmlog", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Geometry, backing, seals, the records retained, who is attached and how far behind.
+    Info {
+        /// The directory of a named log, or /proc/PID/fd/N of one that a process has open.
+        log: PathBuf,
+        /// One JSON object.
+        #[arg(long)]
+        json: bool,
+    },
+    /// The records.
+    Dump(dump::Options),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut out = BufWriter::new(io::stdout().lock());
+    let done = match cli.command {
+        Command::Info { log, json } => info::run(&log, json, &mut out),
+        Command::Dump(options) => dump::run(&options, &mut out),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) if is_broken_pipe(&error) => {
+            // Nobody reads what is left, and dropping the writer would try to write it.
+            std::mem::forget(out);
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            drop(out);
+            // Best effort: the exit code says it too.
+            let _ = writeln!(io::stderr(), "shmlog: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Whether the reader of the output went away, as `head` does: no failure.
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
+}
