@@ -29,6 +29,7 @@ pub struct Books {
 pub type Quote = (u32, u64);
 
 /// The best bid and ask of a symbol.
+#[cfg(test)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Top {
     pub bid: Option<Quote>,
@@ -88,6 +89,7 @@ impl Books {
         self.orders.len()
     }
 
+    #[cfg(test)]
     #[must_use]
     pub fn top(&self, locate: u16) -> Top {
         let best = |side| self.quotes(locate, side).next();
@@ -165,6 +167,7 @@ impl Books {
     }
 
     /// The levels of one side of a symbol, from the best on.
+    #[cfg(test)]
     fn quotes(&self, locate: u16, side: Side) -> impl Iterator<Item = Quote> {
         self.symbols
             .get(usize::from(locate))

@@ -7,7 +7,9 @@ use shmlog::model::layout::LINE_WORDS;
 use shmlog::model::layout::board::{Doorbell, Slot};
 use shmlog::model::layout::control::Control;
 use shmlog::model::memory::{Memory, NoBarrier, Retention, Window};
-use shmlog::model::sync::{AtomicU64, Fencing, Ordering::Acquire, Ordering::Relaxed, Ordering::SeqCst, fence};
+use shmlog::model::sync::{
+    AtomicU64, Fencing, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst, fence,
+};
 use std::sync::Arc;
 
 /// Sizes of a [`Heap`], the smallest that make sense.
@@ -23,11 +25,13 @@ pub struct Shape {
     pub slots: usize,
     /// What recycling does.
     pub retention: Retention,
+    /// The segment it begins with; a large one stands for a log that has run for long.
+    pub first: u64,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { windows: 2, entries: 2, lines: 1, slots: 1, retention: Retention::Overwrite }
+        Self { windows: 2, entries: 2, lines: 1, slots: 1, retention: Retention::Overwrite, first: 0 }
     }
 }
 
@@ -49,7 +53,7 @@ struct HeapWindow {
     shadows: Box<[Shadow]>,
 }
 
-/// An open log at the start of segment 0, made of the layout's own types.
+/// An open log at the start of its first segment, made of the layout's own types.
 #[derive(Debug)]
 pub struct Heap {
     control: Control,
@@ -83,7 +87,9 @@ impl Heap {
             doorbell: Doorbell::new(),
             dead: AtomicU64::new(0),
         };
-        bump::open(&heap.windows[0].bump, 1);
+        heap.control.head.0.store(shape.first, Relaxed);
+        heap.control.active.0.store(shape.first, Relaxed);
+        bump::open(heap.window(shape.first).bump, heap.lap(shape.first));
         Arc::new(heap)
     }
 
@@ -118,7 +124,7 @@ impl Heap {
 
     /// The kernel frees the locks of a participant that died.
     pub fn bury(&self, slot: usize) {
-        self.dead.fetch_or(1 << slot, shmlog::model::sync::Ordering::Release);
+        self.dead.fetch_or(1 << slot, Release);
     }
 
     /// Whether the participant died. Asking for its lock is what orders its accesses before ours.
@@ -138,7 +144,8 @@ impl Memory for Heap {
         &self.slots
     }
     fn window(&self, segment: u64) -> Window<'_> {
-        let HeapWindow { bump, index, arena, .. } = &self.windows[segment as usize % self.windows.len()];
+        let at = segment % self.windows.len() as u64;
+        let HeapWindow { bump, index, arena, .. } = &self.windows[usize::try_from(at).expect("small")];
         Window { bump, index, arena }
     }
     fn retention(&self) -> Retention {

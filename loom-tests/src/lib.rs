@@ -18,4 +18,4 @@ mod seen;
 pub use heap::{Heap, Shape};
 pub use mortal::{Mortal, mortal};
 pub use roles::{append, append_past_the_dead, appender, dense, drain, spawn, step_freely};
-pub use seen::{Seen, check};
+pub use seen::{Seen, check, check_deaths};

@@ -22,7 +22,8 @@ impl<const N: usize> Seen<N> {
     }
 
     /// The outcome `index` was reached.
-    pub fn mark(&self, index: usize) {
+    pub fn mark(&self, index: impl TryInto<usize>) {
+        let index = index.try_into().ok().expect("a small number");
         self.counts[index].fetch_add(1, Relaxed);
     }
 
@@ -31,11 +32,6 @@ impl<const N: usize> Seen<N> {
         if reached {
             self.mark(index);
         }
-    }
-
-    /// How often the outcome was reached.
-    pub fn count(&self, index: usize) -> u64 {
-        self.counts[index].load(Relaxed)
     }
 
     /// Every outcome was reached.
@@ -63,4 +59,19 @@ pub fn check(name: &str, model: impl Fn() + Send + Sync + 'static) {
     });
     let executions = executions.load(Relaxed);
     println!("{name}: {executions} executions, {:.1} s", start.elapsed().as_secs_f64());
+}
+
+/// Runs `model` with a role that dies at its first look at the memory, at its second, and so on
+/// until no execution of the model kills it. The model is given the look and counts the deaths.
+pub fn check_deaths(name: &str, model: impl Fn(u32, &'static AtomicU64) + Clone + Send + Sync + 'static) {
+    for looks in 0..1000 {
+        let died: &'static AtomicU64 = Box::leak(Box::default());
+        let model = model.clone();
+        check(&format!("{name}, look {looks}"), move || model(looks, died));
+        if died.load(Relaxed) == 0 {
+            assert!(looks > 0, "no execution killed the role");
+            return;
+        }
+    }
+    panic!("the role looks without end");
 }

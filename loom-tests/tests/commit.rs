@@ -3,15 +3,18 @@
 
 use loom_tests::{Heap, Seen, Shape, append, appender, check, dense, spawn};
 use shmlog::model::append::Append;
+use shmlog::model::commit::End;
 use shmlog::model::cursor::{Cursor, Step};
 use shmlog::model::exclusive::Exclusive;
+use shmlog::model::locate;
+use shmlog::model::memory::Memory;
 use shmlog::model::tip::Blocked;
 
 const ROOMY: Shape =
-    Shape { windows: 1, entries: 6, lines: 2, slots: 2, retention: shmlog::model::memory::Retention::Keep };
+    Shape { windows: 1, entries: 6, lines: 2, slots: 2, retention: shmlog::model::memory::Retention::Keep, first: 0 };
 
 /// What a reader that looks `steps` times has read: it starts at the first record.
-fn read(heap: &Heap, steps: usize) -> Vec<u64> {
+fn read(heap: &Heap, steps: u64) -> Vec<u64> {
     let mut cursor = Cursor::at_oldest(heap, None).unwrap();
     let mut values = Vec::new();
     for _ in 0..steps {
@@ -39,6 +42,31 @@ fn every_record_has_one_number() {
         SEEN.mark_if(1, first[0].0 == 0 && first[1].0 == 3);
         assert!(first[0].0 < first[1].0 && second[0].0 < second[1].0, "in each role's own order");
         dense(&heap, first.into_iter().chain(second));
+    });
+    SEEN.assert_all();
+}
+
+/// Who finds one word after the other taken gallops to the end.
+#[test]
+fn who_is_overtaken_finds_the_end() {
+    static SEEN: Seen<3> = Seen::new(["overtaken by six records", "by some", "by none"]);
+    check("who_is_overtaken_finds_the_end", || {
+        let heap = Heap::new(Shape { entries: 9, ..ROOMY });
+        let slow = spawn(&heap, |heap| {
+            let mut by = appender(heap, 0);
+            let attached = by.tip().end();
+            (append(&mut by, heap, 9).unwrap(), attached)
+        });
+        let quick = spawn(&heap, |heap| {
+            let mut by = appender(heap, 1);
+            [1, 2, 3, 4, 5, 6].map(|value| (append(&mut by, heap, value).unwrap(), value))
+        });
+        let (slow, attached) = slow.join().unwrap();
+        let quick = quick.join().unwrap();
+        SEEN.mark_if(0, slow == 6 && attached == End::Open(0));
+        SEEN.mark_if(1, (1..6).contains(&slow) && attached == End::Open(0));
+        SEEN.mark_if(2, slow == 0);
+        dense(&heap, quick.into_iter().chain([(slow, 9)]));
     });
     SEEN.assert_all();
 }
@@ -86,6 +114,25 @@ fn an_exclusive_record_that_is_seen_is_complete() {
     SEEN.assert_all();
 }
 
+#[test]
+fn a_record_that_is_found_is_complete() {
+    static SEEN: Seen<2> = Seen::new(["not there", "there"]);
+    check("a_record_that_is_found_is_complete", || {
+        let heap = Heap::new(ROOMY);
+        let appender = spawn(&heap, |heap| append(&mut Exclusive::attach(heap).unwrap(), heap, 7).unwrap());
+        let reader = spawn(&heap, |heap| {
+            let word = locate::committed(heap, 0, 0);
+            if let Some(word) = word {
+                assert_eq!(heap.get(heap.window(0).payload(word).unwrap()), [7]);
+            }
+            SEEN.mark(usize::from(word.is_some()));
+        });
+        appender.join().unwrap();
+        reader.join().unwrap();
+    });
+    SEEN.assert_all();
+}
+
 /// Who comes to the end by halving reads the records before it, whoever committed them.
 #[test]
 fn the_end_that_is_found_is_a_prefix() {
@@ -99,11 +146,11 @@ fn the_end_that_is_found_is_a_prefix() {
         });
         let reader = spawn(&heap, |heap| {
             let end = Cursor::at_end(heap, None).unwrap().seq();
-            assert_eq!(read(heap, end as usize).len() as u64, end, "every record before the end is there");
+            assert_eq!(read(heap, end).len() as u64, end, "every record before the end is there");
             end
         });
         let appended = roles.map(|role| role.join().unwrap());
-        SEEN.mark(reader.join().unwrap() as usize);
+        SEEN.mark(reader.join().unwrap());
         dense(&heap, appended);
     });
     SEEN.assert_all();
@@ -123,7 +170,7 @@ fn everybody_agrees_where_a_closed_log_ends() {
         SEEN.mark_if(2, counts[0] == counts[1]);
         let count = u64::from(appended.is_ok());
         assert_eq!(counts, [count; 2]);
-        dense(&heap, appended.map(|seq| (seq, 7)).into_iter());
+        dense(&heap, appended.map(|seq| (seq, 7)));
         assert_eq!(appender(&heap, 0).try_close(), Ok(count));
         assert_eq!(loom_tests::append(&mut appender(&heap, 0), &heap, 8), Err(Blocked::Closed));
     });

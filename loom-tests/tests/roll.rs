@@ -3,6 +3,7 @@
 
 use loom_tests::{Heap, Seen, Shape, append, appender, check, dense, spawn};
 use shmlog::model::append::Append;
+use shmlog::model::commit::End;
 use shmlog::model::cursor::{Cursor, Step};
 use shmlog::model::memory::Memory;
 use shmlog::model::roll::{self, Kept};
@@ -11,7 +12,7 @@ use shmlog::model::tip::Blocked;
 
 /// Segments of two records.
 const TWO: Shape =
-    Shape { windows: 2, entries: 3, lines: 3, slots: 2, retention: shmlog::model::memory::Retention::Keep };
+    Shape { windows: 2, entries: 3, lines: 3, slots: 2, retention: shmlog::model::memory::Retention::Keep, first: 0 };
 
 #[test]
 fn both_roll_and_go_on_in_the_new_segment() {
@@ -26,7 +27,7 @@ fn both_roll_and_go_on_in_the_new_segment() {
                 (first, value, by.tip().end())
             })
         });
-        let more = spawn(&heap, |heap| roll::active(heap));
+        let more = spawn(&heap, roll::active);
         let [first, second] = roles.map(|role| role.join().unwrap());
         SEEN.mark_if(0, first.0 == 2);
         SEEN.mark_if(1, second.0 == 2);
@@ -87,7 +88,7 @@ fn who_attaches_meanwhile_numbers_from_the_right_base() {
         let (active, end, seq) = late.join().unwrap();
         SEEN.mark_if(0, active == 0 && seq == 2);
         SEEN.mark_if(1, active == 1);
-        SEEN.mark_if(2, end == shmlog::model::commit::End::Closed(2));
+        SEEN.mark_if(2, end == End::Closed(2));
         assert_eq!(heap.control().active.0.load(Relaxed), 1, "no segment was closed before its time");
         dense(&heap, [(0, 0), (1, 1), (rolled, 2), (seq, 3)]);
     });
@@ -126,6 +127,31 @@ fn a_reader_follows() {
     SEEN.assert_all();
 }
 
+/// Opening clears a share of the stale words, in a lap that is a multiple of 1024 the first ones.
+/// A role that opens late clears no record of one that went ahead.
+#[test]
+fn opening_late_clears_no_record() {
+    static SEEN: Seen<2> = Seen::new(["the first role's record is first", "the second role's is first"]);
+    check("opening_late_clears_no_record", || {
+        let heap = Heap::new(Shape { entries: 3, lines: 4, slots: 2, first: 2 * 1022, ..Shape::default() });
+        let mut by = appender(&heap, 0);
+        for seq in 0..4 {
+            append(&mut by, &heap, seq).unwrap();
+        }
+        let roles = [0, 1].map(|slot| {
+            spawn(&heap, move |heap| {
+                let value = slot as u64 + 4;
+                (append(&mut appender(heap, slot), heap, value).unwrap(), value)
+            })
+        });
+        let appended = roles.map(|role| role.join().unwrap());
+        SEEN.mark_if(0, appended[0].0 == 4);
+        SEEN.mark_if(1, appended[1].0 == 4);
+        dense(&heap, appended.into_iter().chain((0..4).map(|seq| (seq, seq))));
+    });
+    SEEN.assert_all();
+}
+
 /// A log closed while others roll: everybody agrees on the count.
 #[test]
 fn closing_against_a_roll() {
@@ -146,6 +172,32 @@ fn closing_against_a_roll() {
         SEEN.mark_if(2, attached == 0 && count == 2);
         assert_eq!(count, if appended.is_ok() { 2 } else { 1 });
         dense(&heap, [(0, 0)].into_iter().chain(appended.ok().map(|seq| (seq, 1))));
+    });
+    SEEN.assert_all();
+}
+
+/// Who was left behind jumps to the newest segment and numbers from its base.
+#[test]
+fn who_was_left_behind_catches_up() {
+    static SEEN: Seen<3> = Seen::new(["left behind by three segments", "in between", "first"]);
+    check("who_was_left_behind_catches_up", || {
+        let heap = Heap::new(Shape { windows: 5, lines: 3, slots: 2, retention: TWO.retention, ..Shape::default() });
+        append(&mut appender(&heap, 0), &heap, 0).unwrap();
+        let slow = spawn(&heap, |heap| {
+            let mut by = appender(heap, 0);
+            let attached = by.tip().end();
+            (append(&mut by, heap, 9).unwrap(), attached)
+        });
+        let quick = spawn(&heap, |heap| {
+            let mut by = appender(heap, 1);
+            [1, 2, 3].map(|value| (append(&mut by, heap, value).unwrap(), value))
+        });
+        let (slow, attached) = slow.join().unwrap();
+        let quick = quick.join().unwrap();
+        SEEN.mark_if(0, slow == 4 && attached == End::Open(1));
+        SEEN.mark_if(1, slow == 2 || slow == 3);
+        SEEN.mark_if(2, slow == 1);
+        dense(&heap, quick.into_iter().chain([(0, 0), (slow, 9)]));
     });
     SEEN.assert_all();
 }

@@ -149,6 +149,10 @@ impl<'m, M: Memory> Tip<'m, M> {
     /// [`Blocked`]; the place stays where it is.
     #[cold]
     pub fn advance(&mut self) -> Result<(), Blocked> {
+        // No honest log gets so far; a hostile `active` does, through `catch_up`.
+        if self.memory.lap(self.segment) >= bump::MAX_LAP {
+            return Err(Blocked::Corrupt);
+        }
         let end = match self.end() {
             End::Open(at) => {
                 roll::give_up(self.memory, self.segment + 1)?;
@@ -157,7 +161,6 @@ impl<'m, M: Memory> Tip<'m, M> {
             ended => ended,
         };
         match end {
-            End::Closed(_) if self.memory.lap(self.segment) >= bump::MAX_LAP => Err(Blocked::Corrupt),
             End::Closed(count) => {
                 let (segment, base) = (self.segment + 1, self.base.wrapping_add(count as u64));
                 roll::open(self.memory, segment, base);

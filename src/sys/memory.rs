@@ -94,6 +94,11 @@ fn allocate(file: &File, len: u64) -> Result<Result<(), ()>, CreateError> {
     if len == 0 {
         return Ok(Ok(()));
     }
+    let is_memory = file_system(file).map_err(|error| CreateError::os("fstatfs", error))?.0 == TMPFS_MAGIC;
+    // Asked for more than there is, a memfd or tmpfs does not refuse: the kernel starts killing.
+    if is_memory && memory_left().is_some_and(|left| len > left) {
+        return Ok(Err(()));
+    }
     loop {
         match fallocate(file, FallocateFlags::empty(), 0, len) {
             Ok(()) => return Ok(Ok(())),
@@ -114,17 +119,37 @@ fn write_zeroes(mut file: &File, len: u64) -> Result<Result<(), ()>, CreateError
     }
 }
 
+/// Bytes of memory and swap that can still be had; `None` where /proc does not say. Limits of a
+/// control group are not seen.
+fn memory_left() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
+    let kib = |field: &str| -> Option<u64> {
+        let rest = text.lines().find_map(|line| line.strip_prefix(field))?;
+        rest.trim().trim_end_matches(" kB").parse().ok()
+    };
+    Some((kib("MemAvailable:")? + kib("SwapFree:").unwrap_or(0)) << 10)
+}
+
+/// `f_type` of a file on hugetlbfs, or a memfd on huge pages.
+const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
+/// `f_type` of a file on tmpfs, or any other memfd.
+const TMPFS_MAGIC: i64 = 0x0102_1994;
+
+/// The kind of the file system that a file is on, and its block size in bytes.
+#[allow(
+    clippy::unnecessary_cast,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "the fields' types differ by target"
+)]
+fn file_system(file: impl AsFd) -> io::Result<(i64, u64)> {
+    let stat = fstatfs(file)?;
+    Ok((stat.f_type as i64, stat.f_bsize as u64))
+}
+
 /// Bytes of a page of the file system that `path` is on: the huge page on hugetlbfs.
 pub(crate) fn page_bytes_at(file: impl AsFd) -> io::Result<u64> {
-    const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
-    let stat = fstatfs(file)?;
-    #[allow(
-        clippy::unnecessary_cast,
-        clippy::cast_possible_wrap,
-        clippy::cast_sign_loss,
-        reason = "the fields' types differ by target"
-    )]
-    let (kind, block) = (stat.f_type as i64, stat.f_bsize as u64);
+    let (kind, block) = file_system(file)?;
     Ok(if kind == HUGETLBFS_MAGIC { block } else { small_page_bytes() })
 }
 

@@ -34,24 +34,22 @@ pub fn setting<T: std::str::FromStr>(name: &str) -> T {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or_else(|| panic!("{name} is not set"))
 }
 
-/// Waits for a child; kills it and fails if it hangs.
-pub fn finish(mut child: Child, within: Duration) -> ExitStatus {
+/// Waits for a child; kills it if it hangs.
+pub fn wait_within(mut child: Child, within: Duration) -> Option<ExitStatus> {
     let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
     let (done, ended) = mpsc::channel();
-    let waiter = thread::spawn(move || {
-        done.send(()).unwrap_or(());
-        let status = child.wait();
-        done.send(()).unwrap_or(());
-        status
-    });
-    ended.recv().unwrap();
-    if ended.recv_timeout(within).is_err() {
-        // Not reaped yet, so the id is still its own.
-        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
-        waiter.join().unwrap().unwrap();
-        panic!("child {pid} hung for {within:?}");
+    thread::spawn(move || done.send(child.wait()));
+    if let Ok(status) = ended.recv_timeout(within) {
+        return Some(status.unwrap());
     }
-    waiter.join().unwrap().unwrap()
+    // Nobody has waited for it, so the id is still its own.
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).unwrap();
+    None
+}
+
+/// Waits for a child that must end.
+pub fn finish(child: Child, within: Duration) -> ExitStatus {
+    wait_within(child, within).unwrap_or_else(|| panic!("a child hung for {within:?}"))
 }
 
 /// Waits for a child that must succeed.
@@ -77,13 +75,14 @@ pub fn is_long() -> bool {
 /// Bytes that tell author, number and length apart.
 pub fn payload(author: u64, number: u64, len: usize) -> Vec<u8> {
     let mut state = (author << 40 ^ number).wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
-    let next = || {
+    let mut bytes = vec![0; len];
+    for chunk in bytes.chunks_mut(8) {
         state ^= state << 13;
         state ^= state >> 7;
         state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    std::iter::repeat_with(next).take(len).collect()
+        chunk.copy_from_slice(&state.to_le_bytes()[..chunk.len()]);
+    }
+    bytes
 }
 
 /// Where a log's bytes can be.
@@ -129,9 +128,7 @@ impl Ground {
     pub fn create(&self, builder: &LogBuilder, name: &str) -> Option<Log> {
         let made = match self {
             Self::Memfd => builder.create_memfd(name),
-            Self::MemfdHuge => {
-                builder.clone().huge_pages(HugePages::Require(HugePageSize::TwoMiB)).create_memfd(name)
-            }
+            Self::MemfdHuge => builder.clone().huge_pages(HugePages::Require(HugePageSize::TwoMiB)).create_memfd(name),
             Self::In { dir, .. } => builder.create_at(dir.path().join(name)),
         };
         match made {

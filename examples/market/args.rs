@@ -1,0 +1,204 @@
+//! The command line.
+
+use clap::{Parser, ValueEnum};
+use shmlog::{HugePageSize, HugePages, Retention, Wait};
+use std::fmt;
+use std::num::NonZeroU64;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+/// Publishes a market-data feed through a shared log to worker processes, and checks that they all
+/// agree in the end.
+///
+/// Workers: `--workers` times "book", which keeps full order books; "tally", which counts; and
+/// "late", which is started when half of the feed is out, replays it from record 0 and must end with
+/// the same books. When publishing as fast as possible, the second half waits until "late" has
+/// joined.
+///
+/// A worker that is killed stops nobody; it is reported. If the parent is killed, the workers read
+/// what is there and end.
+#[derive(Debug, Parser)]
+#[command(name = "market", version)]
+pub struct Args {
+    /// A NASDAQ ITCH 5.0 file, each message behind a 2-byte big-endian length. Without it a
+    /// generator makes up a day of trading.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["messages", "seed"])]
+    pub input: Option<PathBuf>,
+
+    /// How many messages to generate.
+    #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
+    pub messages: u64,
+
+    /// What the generator draws from: the same seed, the same feed.
+    #[arg(long, value_name = "SEED", default_value_t = 1)]
+    pub seed: u64,
+
+    /// Messages a second; as fast as possible without it.
+    #[arg(long, value_name = "N")]
+    pub rate: Option<NonZeroU64>,
+
+    /// What the log lies on: small; huge (2 MiB pages, or an error); prefer (2 MiB pages if there
+    /// are any); huge1g (1 GiB pages, or an error); file (a file on tmpfs, removed at once); or
+    /// file:PATH (a named log, which stays).
+    #[arg(long, value_name = "PAGES", default_value = "small")]
+    pub pages: Pages,
+
+    /// What happens when the log has come round: gated (publishing waits for the slowest worker),
+    /// keep (it ends) or overwrite (slow workers miss messages).
+    #[arg(long, value_enum, value_name = "RETENTION", default_value = "gated")]
+    pub retention: Keeps,
+
+    /// Size of the log in MiB; by default it holds the whole feed. In a smaller one "late" begins at
+    /// the oldest record there is, and its books prove nothing.
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(4..=131_072))]
+    pub size: Option<u64>,
+
+    /// How many processes keep books.
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub workers: u16,
+
+    /// How workers wait for messages: spin, yield (spin, then let others run) or block.
+    #[arg(long, value_enum, value_name = "HOW", default_value = "yield")]
+    pub wait: Waits,
+
+    /// Print one JSON object instead of the summary, and no progress.
+    #[arg(long)]
+    pub json: bool,
+
+    /// Be this worker; set by the parent.
+    #[arg(long, hide = true)]
+    pub worker: Option<Role>,
+}
+
+/// See [`Args::pages`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Pages {
+    Memory(HugePages),
+    /// A file without a name.
+    File,
+    NamedFile(PathBuf),
+}
+
+impl FromStr for Pages {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Ok(Self::Memory(match text {
+            "small" => HugePages::Off,
+            "huge" => HugePages::Require(HugePageSize::TwoMiB),
+            "prefer" => HugePages::Prefer(HugePageSize::TwoMiB),
+            "huge1g" => HugePages::Require(HugePageSize::OneGiB),
+            "file" => return Ok(Self::File),
+            _ => {
+                let path = text.strip_prefix("file:").filter(|path| !path.is_empty());
+                let named = path.map(|path| Self::NamedFile(path.into()));
+                return named.ok_or_else(|| "one of small, huge, prefer, huge1g, file, file:PATH".to_owned());
+            }
+        }))
+    }
+}
+
+/// See [`Args::retention`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Keeps {
+    Keep,
+    Gated,
+    Overwrite,
+}
+
+impl From<Keeps> for Retention {
+    fn from(keeps: Keeps) -> Self {
+        match keeps {
+            Keeps::Keep => Self::Keep,
+            Keeps::Gated => Self::Gated,
+            Keeps::Overwrite => Self::Overwrite,
+        }
+    }
+}
+
+/// See [`Args::wait`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Waits {
+    Spin,
+    Yield,
+    Block,
+}
+
+impl From<Waits> for Wait {
+    fn from(waits: Waits) -> Self {
+        match waits {
+            Waits::Spin => Self::Spin,
+            Waits::Yield => Self::SpinThenYield,
+            Waits::Block => Self::Block,
+        }
+    }
+}
+
+/// Name of a value as the command line has it.
+pub fn name_of(value: &impl ValueEnum) -> String {
+    value.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+/// What a worker does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Role {
+    /// Keeps books. The first one, 0, also measures latency.
+    Book(u16),
+    Tally,
+    /// Keeps books, but starts late.
+    Late,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Book(number) => f.pad(&format!("book-{number}")),
+            Self::Tally => f.pad("tally"),
+            Self::Late => f.pad("late"),
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "tally" => Ok(Self::Tally),
+            "late" => Ok(Self::Late),
+            _ => {
+                let number = text.strip_prefix("book-").and_then(|number| number.parse().ok());
+                number.map(Self::Book).ok_or_else(|| format!("no such worker: {text}"))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn roles_are_told_to_workers_by_name() {
+        for role in [Role::Book(0), Role::Book(63), Role::Tally, Role::Late] {
+            assert_eq!(role.to_string().parse(), Ok(role));
+        }
+        for wrong in ["", "book", "book-", "book--1", "early"] {
+            assert!(wrong.parse::<Role>().is_err());
+        }
+    }
+
+    #[test]
+    fn files_may_have_names() {
+        assert_eq!("file".parse(), Ok(Pages::File));
+        assert_eq!("file:/dev/shm/feed".parse(), Ok(Pages::NamedFile("/dev/shm/feed".into())));
+        assert_eq!("small".parse(), Ok(Pages::Memory(HugePages::Off)));
+        assert!("file:".parse::<Pages>().is_err());
+    }
+}
