@@ -106,16 +106,9 @@ impl Arena {
     /// [`CreateError`]; nothing is left behind.
     pub fn create_at(path: impl AsRef<Path>, capacity_bytes: u64) -> Result<Self, CreateError> {
         let path = path.as_ref();
-        if path.symlink_metadata().is_ok() {
-            return Err(CreateError::Exists { path: path.to_owned() });
-        }
-        let made = region_bytes(capacity_bytes, memory::small_page_bytes())
-            .and_then(|len| memory::create_file(path, len, 0o600))
-            .and_then(Self::format);
-        if made.is_err() {
-            let _ = std::fs::remove_file(path);
-        }
-        made
+        let len = region_bytes(capacity_bytes, memory::small_page_bytes())?;
+        let file = memory::create_file(path, len, 0o600)?;
+        Self::format(file).inspect_err(|_| drop(std::fs::remove_file(path)))
     }
 
     /// Opens an arena in a file.

@@ -89,6 +89,18 @@ pub enum AttachError {
         /// Bytes there should be.
         expected_bytes: u64,
     },
+    /// The file has holes: touching one may find no memory, which is a SIGBUS.
+    #[error(
+        "the {what} has {len_bytes} bytes of which {allocated_bytes} are allocated: a sparse copy? Copy it without holes"
+    )]
+    NotAllocated {
+        /// Log, board or arena.
+        what: &'static str,
+        /// Bytes allocated.
+        allocated_bytes: u64,
+        /// Bytes there should be.
+        len_bytes: u64,
+    },
     /// The first word is not the magic: not a region of this kind, or one whose creator died.
     #[error("the {what} does not begin as one: a foreign file, or its creator never finished")]
     Foreign {
@@ -179,9 +191,6 @@ pub enum JoinError {
         /// The record wanted.
         seq: u64,
     },
-    /// The log is closed.
-    #[error("the log is closed")]
-    Closed,
     /// The region breaks its own rules.
     #[error("the control page or an index is damaged: a peer wrote what no peer may")]
     Corrupt,
@@ -242,7 +251,10 @@ pub enum AppendError {
 }
 
 fn holder(by: Option<&Holder>) -> String {
-    by.map_or_else(|| "it keeps everything".to_owned(), |holder| format!("{holder} holds it"))
+    by.map_or_else(
+        || "it keeps everything; make it with more or larger windows, or another retention".to_owned(),
+        |holder| format!("{holder} holds it"),
+    )
 }
 
 /// Why a reservation was not committed. The bytes come back.
@@ -259,13 +271,24 @@ pub struct CommitError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ReadError {
-    /// The reader was slower than the log is long. It stands at `next` now.
+    /// The reader was slower than the log is long. It stands at `next` now, and each record missed is
+    /// counted once.
     #[error("{missed} records were given up before they were read; the next is {next}")]
     Lagged {
         /// Records it will never see.
         missed: u64,
         /// The oldest record retained.
         next: u64,
+    },
+    /// This record was given up: before it was asked for by number, or while its bytes were being
+    /// read. The reader stays where it is; one that reads in order has passed this record, and
+    /// [`ReadError::Lagged`] does not count it again.
+    #[error("record {seq} has been given up, the oldest is {oldest}")]
+    GivenUp {
+        /// The record.
+        seq: u64,
+        /// The oldest one retained.
+        oldest: u64,
     },
     /// The log is closed and everything was read.
     #[error("the log is closed")]

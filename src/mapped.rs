@@ -109,11 +109,22 @@ impl Mapped {
         }
     }
 
-    /// After a hold was let go: wakes appenders that wait for room. A reader's process need not be
-    /// registered for the barrier, so it fences for itself.
+    /// After a reader let a hold go: wakes appenders that wait for room. A reader's process need not
+    /// be registered for the barrier, so it fences for itself.
     pub(crate) fn ring_room(&self) {
+        self.ring_room_fenced(Fencing::Portable);
+    }
+
+    /// After an appender let its pin go.
+    #[inline]
+    pub(crate) fn ring_room_lightly(&self) {
+        self.ring_room_fenced(self.traits.fencing);
+    }
+
+    #[inline]
+    fn ring_room_fenced(&self, fencing: Fencing) {
         if let Some(doorbells) = self.doorbells()
-            && doorbell::is_called(&doorbells.room, Fencing::Portable)
+            && doorbell::is_called(&doorbells.room, fencing)
         {
             doorbell::ring(&doorbells.room, futex::wake_all);
         }

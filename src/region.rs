@@ -5,7 +5,7 @@ use crate::error::AttachError;
 use crate::layout::words::Words;
 use crate::sync::AtomicU64;
 use crate::sys::map::Map;
-use crate::sys::memory::{self, Footing};
+use crate::sys::memory::{self, Footing, Inspected};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A mapped region: the file and its bytes, seen as atomics only.
@@ -22,7 +22,7 @@ impl Region {
     /// The size is fixed from here on: by seals, or, for a named file, by the rule that nobody
     /// truncates it.
     pub(crate) fn map(file: OwnedFd, writable: bool, what: &'static str) -> Result<Self, AttachError> {
-        let (len_bytes, footing) =
+        let Inspected { len_bytes, footing, allocated_bytes } =
             memory::inspect(&file).map_err(|error| AttachError::os("inspecting the file", error))?;
         if footing == Footing::Loose {
             return Err(AttachError::NotSealed { what });
@@ -35,6 +35,9 @@ impl Region {
         };
         if len_bytes == 0 || !len_bytes.is_multiple_of(min) {
             return Err(wrong);
+        }
+        if allocated_bytes < len_bytes {
+            return Err(AttachError::NotAllocated { what, allocated_bytes, len_bytes });
         }
         let len = usize::try_from(len_bytes).map_err(|_| wrong)?;
         let map = Map::new(&file, len, writable).map_err(|error| AttachError::os("mapping", error))?;

@@ -45,7 +45,9 @@ fn a_named_log_is_what_it_was_for_whoever_opens_it() {
     for ground in Ground::all() {
         let Ground::In { dir, .. } = &ground else { continue };
         let path = dir.path().join("a name");
-        let Some(log) = ground.create(&Log::builder().windows(2).fencing(Fencing::Portable), "a name") else { continue };
+        let Some(log) = ground.create(&Log::builder().windows(2).fencing(Fencing::Portable), "a name") else {
+            continue;
+        };
         log.appender().unwrap().append(b"kept").unwrap();
         let before = log.info();
         drop(log);

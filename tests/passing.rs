@@ -82,7 +82,10 @@ fn every_access_may_what_it_says() {
             _ => {
                 assert!(matches!(received.appender(), Err(JoinError::ReadOnly)));
                 assert!(matches!(received.exclusive(), Err(JoinError::ReadOnly)));
-                assert!(matches!(received.send(UnixStream::pair().unwrap().0, Access::Append), Err(PassError::ReadOnly)));
+                assert!(matches!(
+                    received.send(UnixStream::pair().unwrap().0, Access::Append),
+                    Err(PassError::ReadOnly)
+                ));
             }
         }
         if access == Access::Observe {

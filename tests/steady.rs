@@ -131,7 +131,8 @@ fn count_calls(fencing: Fencing, is_exclusive: bool) -> Option<(BTreeMap<u64, u6
     command.env("SHMLOG_TEST_FENCING", format!("{fencing:?}")).env("SHMLOG_TEST_EXCLUSIVE", is_exclusive.to_string());
     let mut traced = command.stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(traced.stderr.take().unwrap()).lines().map(Result::unwrap);
-    let mut find = |what: &str| lines.find_map(|line| line.strip_prefix(what).map(str::to_owned)).expect("a child's line");
+    let mut find =
+        |what: &str| lines.find_map(|line| line.strip_prefix(what).map(str::to_owned)).expect("a child's line");
     let line = find("THREAD ");
     let (thread, is_traced) = line.split_once(' ').unwrap();
     if is_traced != "true" {
@@ -166,9 +167,12 @@ fn count_calls(fencing: Fencing, is_exclusive: bool) -> Option<(BTreeMap<u64, u6
 
 #[test]
 fn a_million_appends_and_reads_call_the_system_only_to_roll() {
-    for (fencing, is_exclusive) in
-        [(Fencing::Portable, false), (Fencing::Portable, true), (Fencing::Asymmetric, false), (Fencing::Asymmetric, true)]
-    {
+    for (fencing, is_exclusive) in [
+        (Fencing::Portable, false),
+        (Fencing::Portable, true),
+        (Fencing::Asymmetric, false),
+        (Fencing::Asymmetric, true),
+    ] {
         let Some((mut calls, segments)) = count_calls(fencing, is_exclusive) else {
             return skip("counting system calls", "ptrace(2) is not allowed here");
         };

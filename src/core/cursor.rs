@@ -108,17 +108,17 @@ impl<'m, M: Memory> Cursor<'m, M> {
     /// # Errors
     /// [`NoPlace`]
     pub fn at_seq(memory: &'m M, gate: Option<&'m AtomicU64>, seq: u64) -> Result<Self, NoPlace> {
-        let find = || match locate::find(memory, seq) {
-            Found::In { segment, base } => Ok((segment, base)),
-            Found::Gone => Err(NoPlace::Gone),
-            Found::Corrupt => Err(NoPlace::Corrupt),
-        };
-        let mut cursor = Self::enter(memory, gate, find)?;
-        cursor.next = usize::try_from(seq.wrapping_sub(cursor.base)).map_err(|_| NoPlace::Ahead)?;
-        if cursor.next == 0 || cursor.is_committed(cursor.next - 1) {
-            return Ok(cursor);
+        Self::enter(memory, gate, || place_of(locate::find(memory, seq)))?.forward_to(seq)
+    }
+
+    /// From the start of its segment to `seq`, which is there or comes next.
+    fn forward_to(mut self, seq: u64) -> Result<Self, NoPlace> {
+        self.next = usize::try_from(seq.wrapping_sub(self.base)).map_err(|_| NoPlace::Ahead)?;
+        if self.next == 0 || self.is_committed(self.next - 1) {
+            return Ok(self);
         }
-        Err(if locate::is_retained(memory, cursor.segment) { NoPlace::Ahead } else { NoPlace::Gone })
+        let is_kept = self.gate.is_some() || locate::is_retained(self.memory, self.segment);
+        Err(if is_kept { NoPlace::Ahead } else { NoPlace::Gone })
     }
 
     /// Goes to record `seq`, or to the end if that is `seq`. The gate follows.
@@ -126,7 +126,9 @@ impl<'m, M: Memory> Cursor<'m, M> {
     /// # Errors
     /// [`NoPlace`]; the cursor and its gate stay where they are.
     pub fn seek(&mut self, seq: u64) -> Result<(), NoPlace> {
-        let found = Self::at_seq(self.memory, None, seq)?;
+        let (segment, base) = place_of(self.find(seq))?;
+        let found = Self::at_start(self.memory, segment, base, self.gate);
+        let found = found.forward_to(seq)?;
         if let Some(gate) = self.gate {
             if found.segment >= self.segment {
                 hold::advance(gate, found.segment);
@@ -134,8 +136,16 @@ impl<'m, M: Memory> Cursor<'m, M> {
                 return Err(NoPlace::Gone);
             }
         }
-        *self = Self { gate: self.gate, ..found };
+        *self = found;
         Ok(())
+    }
+
+    /// The segment of `seq`: among those held also where `head` has passed them.
+    pub fn find(&self, seq: u64) -> Found {
+        if self.gate.is_some() && seq >= self.base {
+            return locate::find_held(self.memory, seq, self.segment, self.base);
+        }
+        locate::find(self.memory, seq)
     }
 
     /// Holds the segment and all newer ones from here on. False: it has been given up.
@@ -175,10 +185,15 @@ impl<'m, M: Memory> Cursor<'m, M> {
         let Some(slot) = self.window.index.get(self.next) else { return Step::Corrupt };
         let word = slot.load(Relaxed);
         if !self.tag.is_current(word) {
-            return self.nothing();
+            return if self.is_passed() { Step::Passed } else { Step::Nothing };
         }
         // SYNC commit: what was written before the word was committed is visible.
         fence(Acquire);
+        // A word stays current for a while after its segment was given up, and is again when its tag
+        // has come round.
+        if self.is_passed() {
+            return Step::Passed;
+        }
         match (entry::kind(word), entry::len_bytes(word) as u64) {
             (Kind::Record | Kind::Batch, _) => Step::Record(word),
             (Kind::Close, entry::CLOSE_SEGMENT) => Step::Moved,
@@ -187,15 +202,11 @@ impl<'m, M: Memory> Cursor<'m, M> {
         }
     }
 
-    /// No record at the place: not yet, or not any more.
+    /// Whether the segment was given up under a reader that does not hold it. Head may move past a
+    /// held one, whose window is kept all the same (`roll::give_up`).
     #[inline]
-    fn nothing(&self) -> Step {
-        // Head may move past a gated segment, though its window is kept (`roll::give_up`).
-        if self.gate.is_some() || self.memory.control().head.0.load(Relaxed) <= self.segment {
-            Step::Nothing
-        } else {
-            Step::Passed
-        }
+    fn is_passed(&self) -> bool {
+        self.gate.is_none() && self.memory.control().head.0.load(Relaxed) > self.segment
     }
 
     #[cold]
@@ -235,5 +246,13 @@ impl<'m, M: Memory> Cursor<'m, M> {
     #[inline]
     pub fn window(&self) -> Window<'m> {
         self.window
+    }
+}
+
+fn place_of(found: Found) -> Result<(u64, u64), NoPlace> {
+    match found {
+        Found::In { segment, base } => Ok((segment, base)),
+        Found::Gone => Err(NoPlace::Gone),
+        Found::Corrupt => Err(NoPlace::Corrupt),
     }
 }

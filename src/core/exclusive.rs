@@ -3,7 +3,7 @@
 use crate::core::append::{Append, Moved};
 use crate::core::commit::End;
 use crate::core::memory::Memory;
-use crate::core::tip::{Blocked, Tip};
+use crate::core::tip::{Blocked, MAX_FOLLOWS, Tip};
 use crate::hint::prefetch_write;
 use crate::layout::LINE_ENTRIES;
 use crate::layout::entry::{self, Kind, words_for};
@@ -37,15 +37,16 @@ impl<'m, M: Memory> Exclusive<'m, M> {
 
     #[cold]
     fn reserve_slowly(&mut self, words: usize) -> Result<usize, Blocked> {
-        loop {
+        for _ in 0..MAX_FOLLOWS {
             if let End::Final(_) = self.tip.end() {
                 return Err(Blocked::Closed);
             }
-            if self.tip.next < self.tip.last() && self.tip.refill(words) {
+            if self.tip.next < self.tip.last() && self.tip.refill(words)? {
                 return self.tip.cut(words).ok_or(Blocked::Corrupt);
             }
             self.tip.advance()?;
         }
+        Err(Blocked::Corrupt)
     }
 }
 

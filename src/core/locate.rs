@@ -68,24 +68,37 @@ pub fn find<M: Memory>(memory: &M, seq: u64) -> Found {
             }
             continue;
         }
-        if let Some(found) = halve(memory, seq, head, active) {
+        // A base read after head moved past its segment is another one's: begin anew.
+        let base = |segment| base_of(memory, segment);
+        let Some(oldest) = base(head) else { continue };
+        if seq < oldest {
+            return Found::Gone;
+        }
+        if let Some(found) = halve(seq, (head, oldest), active, base) {
             return found;
         }
     }
     Found::Gone
 }
 
-/// One search; `None` if head moved on meanwhile.
-fn halve<M: Memory>(memory: &M, seq: u64, head: u64, active: u64) -> Option<Found> {
-    let mut low = (head, base_of(memory, head)?);
-    if seq < low.1 {
-        return Some(Found::Gone);
+/// Finds the segment of `seq` among those from `segment` on, which begins at `base`, at most `seq`.
+/// The caller holds them, so their bases stay, whatever head is.
+pub fn find_held<M: Memory>(memory: &M, seq: u64, segment: u64, base: u64) -> Found {
+    let active = roll::active(memory);
+    if active.wrapping_sub(segment) >= memory.windows() {
+        // Not opened yet: the reader followed a close. Or nonsense.
+        return if segment == active.wrapping_add(1) { Found::In { segment, base } } else { Found::Corrupt };
     }
-    let mut high = active;
+    let base_of = |segment| Some(memory.base(segment).load(Relaxed));
+    halve(seq, (segment, base), active, base_of).unwrap_or(Found::Corrupt)
+}
+
+/// Halves the segments from `low`, whose base is at most `seq`, to `high`. `None` if a base is.
+fn halve(seq: u64, mut low: (u64, u64), mut high: u64, base: impl Fn(u64) -> Option<u64>) -> Option<Found> {
     while low.0 < high {
         let middle = low.0 + (high - low.0).div_ceil(2);
-        let base = base_of(memory, middle)?;
-        if base <= seq { low = (middle, base) } else { high = middle - 1 }
+        let first = base(middle)?;
+        if first <= seq { low = (middle, first) } else { high = middle - 1 }
     }
     Some(Found::In { segment: low.0, base: low.1 })
 }

@@ -8,7 +8,7 @@ use crate::core::append::{Append, Moved};
 use crate::core::commit::{self, Attempt, End};
 use crate::core::hold;
 use crate::core::memory::Memory;
-use crate::core::tip::{Blocked, Tip};
+use crate::core::tip::{Blocked, MAX_FOLLOWS, Tip};
 use crate::layout::LINE_ENTRIES;
 use crate::layout::entry::{self, Kind, Tag, words_for};
 use crate::sync::{AtomicU64, Ordering::Relaxed};
@@ -25,9 +25,12 @@ struct Guesses {
     ahead: [u64; LINE_ENTRIES],
 }
 
+/// A line that no position lies in or comes right after.
+const NO_LINE: usize = usize::MAX / 2 - usize::MAX / 2 % LINE_ENTRIES;
+
 impl Guesses {
     fn new() -> Self {
-        Self { from: usize::MAX, here: [0; LINE_ENTRIES], ahead: [0; LINE_ENTRIES] }
+        Self { from: NO_LINE, here: [0; LINE_ENTRIES], ahead: [0; LINE_ENTRIES] }
     }
 
     /// The guess for `position`.
@@ -86,7 +89,7 @@ impl<'m, M: Memory> Shared<'m, M> {
     #[inline]
     fn append_pinned(&mut self, kind: Kind, len_bytes: usize, write: impl Fn(&[AtomicU64])) -> Result<u64, Blocked> {
         let words = words_for(len_bytes);
-        loop {
+        for _ in 0..MAX_FOLLOWS {
             let at = self.reserve_pinned(words)?;
             write(self.tip.payload(at, words));
             self.tip.fetch_ahead(at, words);
@@ -95,6 +98,7 @@ impl<'m, M: Memory> Shared<'m, M> {
                 Err(Moved) => self.follow()?,
             }
         }
+        Err(Blocked::Corrupt)
     }
 
     #[inline]
@@ -107,10 +111,13 @@ impl<'m, M: Memory> Shared<'m, M> {
 
     #[cold]
     fn reserve_slowly(&mut self, words: usize) -> Result<usize, Blocked> {
-        while !self.tip.refill(words) {
+        for _ in 0..MAX_FOLLOWS {
+            if self.tip.refill(words)? {
+                return self.tip.cut(words).ok_or(Blocked::Corrupt);
+            }
             self.follow()?;
         }
-        self.tip.cut(words).ok_or(Blocked::Corrupt)
+        Err(Blocked::Corrupt)
     }
 
     /// Leaves a segment that can't take the record.

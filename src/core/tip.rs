@@ -1,9 +1,10 @@
 //! An appender's place: its segment, the word it will commit next, and its lease.
 
+use crate::core::bump::{self, Refused};
 use crate::core::commit::{self, End};
+use crate::core::hold;
 use crate::core::memory::{Memory, Window};
 use crate::core::roll::{self, Kept};
-use crate::core::{bump, hold};
 use crate::hint::prefetch_write;
 use crate::layout::LINE_WORDS;
 use crate::layout::entry::{self, Tag};
@@ -12,6 +13,9 @@ use crate::sync::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Rel
 /// How far ahead of the record just written arena lines are fetched for writing, in words.
 /// Measured: 128 to 1024 bytes do equally well.
 const AHEAD_WORDS: usize = 64;
+/// How many segments one append or close follows, each time finding it ended by others, before it
+/// calls the region corrupt.
+pub(crate) const MAX_FOLLOWS: u32 = 10_000;
 /// How often attaching follows a head that runs away before it calls the region corrupt.
 const ATTACH_ATTEMPTS: u32 = 10_000;
 
@@ -125,22 +129,28 @@ impl<'m, M: Memory> Tip<'m, M> {
         }
     }
 
-    /// Leases anew so that `words` can be cut. False: the arena has no room for them.
+    /// Leases anew so that `words` can be cut. `Ok(false)`: the arena has no room for them.
+    ///
+    /// # Errors
+    /// [`Blocked::Corrupt`]: the bump word is of another lap. Its segment is pinned, or its appender
+    /// alone, and it was opened before `active` named it: no honest peer does that.
     #[cold]
-    pub fn refill(&mut self, words: usize) -> bool {
+    pub fn refill(&mut self, words: usize) -> Result<bool, Blocked> {
         let line = LINE_WORDS as usize;
         #[allow(clippy::cast_possible_truncation, reason = "both are less than 2^22")]
         let (need, limit) = (words.div_ceil(line).max(1) as u32, (self.window.arena.len() / line) as u32);
         let lap = self.memory.lap(self.segment);
-        let Ok(lease) = bump::lease(self.window.bump, lap, need, self.memory.lease_lines(), limit) else {
-            return false;
+        let lease = match bump::lease(self.window.bump, lap, need, self.memory.lease_lines(), limit) {
+            Ok(lease) => lease,
+            Err(Refused::Used) => return Ok(false),
+            Err(Refused::OtherLap) => return Err(Blocked::Corrupt),
         };
         let start = lease.start as usize * line;
         if start != self.end || self.at > self.end {
             self.at = start;
         }
         self.end = lease.end as usize * line;
-        true
+        Ok(true)
     }
 
     /// Leaves this segment for the next, closing and opening as far as nobody has yet.
@@ -176,7 +186,8 @@ impl<'m, M: Memory> Tip<'m, M> {
     /// older segment, so that the newest can't be recycled meanwhile.
     pub fn catch_up(&mut self) {
         let active = roll::active(self.memory);
-        if active > self.segment + 1 {
+        // More than a lap ahead is impossible while this segment is held.
+        if active > self.segment + 1 && active - self.segment < self.memory.windows() {
             let base = self.memory.base(active).load(Acquire);
             *self = Self::at_start(self.memory, active, base);
         }
@@ -187,7 +198,7 @@ impl<'m, M: Memory> Tip<'m, M> {
     /// # Errors
     /// [`Blocked`]
     pub fn close_log(&mut self) -> Result<u64, Blocked> {
-        loop {
+        for _ in 0..MAX_FOLLOWS {
             match self.end() {
                 End::Open(at) => {
                     if commit::close(self.window.index, self.tag, at, entry::CLOSE_LOG) == End::Open(self.last() + 1) {
@@ -201,5 +212,6 @@ impl<'m, M: Memory> Tip<'m, M> {
                 }
             }
         }
+        Err(Blocked::Corrupt)
     }
 }

@@ -94,10 +94,7 @@ impl<M: Mode> Appender<M> {
         mapped.register()?;
         let seat = Seat::take(mapped, M::ROLE, name)?;
         let core = Anchored::new(Arc::clone(mapped), |mapped| M::attach(mapped, hold_word(mapped, seat.index())));
-        let core = core.map_err(|blocked| match blocked {
-            Blocked::Closed => JoinError::Closed,
-            _ => JoinError::Corrupt,
-        })?;
+        let core = core.map_err(|_| JoinError::Corrupt)?;
         let limit_bytes = mapped.traits().geometry.max_record_bytes();
         Ok(Self { core, seat, patience: Patience::default(), limit_bytes })
     }
@@ -149,7 +146,8 @@ impl<M: Mode> Appender<M> {
         self.append(value.as_bytes())
     }
 
-    /// Like [`Appender::append`], but while the log is full waits for room, until `timeout`.
+    /// Like [`Appender::append`], but while the log is full waits for room, until `timeout`. In vain if
+    /// it is this thread that must make the room: a gated reader or a [`Slot`] of its own.
     ///
     /// # Errors
     /// [`AppendError::Full`] at the deadline, the others at once.
@@ -244,6 +242,14 @@ impl<M: Mode> Appender<M> {
                 Ok(done) => return Ok(done),
                 Err(again) => blocked = again,
             }
+        }
+    }
+
+    /// A pin is gone that another appender may be waiting for.
+    #[inline]
+    pub(crate) fn ring_room(&self) {
+        if M::ROLE == Role::Appender {
+            self.core.mapped().ring_room_lightly();
         }
     }
 

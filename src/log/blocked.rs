@@ -3,7 +3,7 @@
 
 use crate::core::hold;
 use crate::core::locate;
-use crate::core::memory::Memory;
+use crate::core::memory::{Memory, Retention};
 use crate::core::roll::Kept;
 use crate::core::tip::Blocked;
 use crate::error::AppendError;
@@ -12,9 +12,11 @@ use crate::mapped::Mapped;
 use crate::sync::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-/// How long an append waits for another appender that pinned the oldest segment and was preempted
-/// in the middle of its append.
+/// How long an append tries again: for another appender that pinned the oldest segment and was
+/// preempted in the middle of its append, or to clear the dead.
 pub(crate) const STALL_WAIT: Duration = Duration::from_millis(100);
+/// How often an append tries again for a reader that may only be looking whether it came too late.
+const READER_TRIES: u32 = 8;
 /// How long a verdict «alive» is believed.
 const PROBE_EVERY: Duration = Duration::from_millis(1);
 
@@ -23,8 +25,8 @@ const PROBE_EVERY: Duration = Duration::from_millis(1);
 pub(crate) struct Patience {
     /// When the holder in the way was last seen alive, and which slot it has.
     probed: Option<(Instant, usize)>,
-    /// When the append in hand first met a pinned appender.
-    stalled: Option<Instant>,
+    /// When the append in hand was first blocked, and how often it was since.
+    blocked: Option<(Instant, u32)>,
     /// The slot and hold word of an appender that was waited for in vain: not again.
     stuck: Option<(usize, u64)>,
 }
@@ -32,7 +34,7 @@ pub(crate) struct Patience {
 impl Patience {
     /// Begins a new append.
     pub(crate) fn begin(&mut self) {
-        self.stalled = None;
+        self.blocked = None;
     }
 
     /// `Ok`: try again. `own` is the caller's own slot.
@@ -51,38 +53,40 @@ impl Patience {
 
     fn settle_holder(&mut self, mapped: &Mapped, own: usize, index: usize, segment: u64) -> Result<(), AppendError> {
         let Some(slot) = mapped.slot(index) else { return Err(AppendError::Corrupt) };
-        if index != own && self.is_probe_due(index) {
+        let hold = slot.hold.0.load(Relaxed);
+        let full =
+            || AppendError::Full { by: Some(Holder::of(slot, index)), since: mapped.base(segment).load(Relaxed) };
+        let (since, tries) = self.blocked.map_or_else(|| (Instant::now(), 0), |(since, tries)| (since, tries + 1));
+        self.blocked = Some((since, tries));
+        // A bound on everything below: a hostile peer may write hold words as fast as they are cleared.
+        if tries > 0 && since.elapsed() >= STALL_WAIT {
+            self.stuck = Some((index, hold));
+            return Err(full());
+        }
+        // Between two attempts this appender holds nothing: somebody else wrote its word.
+        if index == own {
+            hold::leave(&slot.hold.0);
+            return Ok(());
+        }
+        if self.is_probe_due(index) {
             if seat::bury(mapped, index).unwrap_or(false) {
                 return Ok(());
             }
             self.probed = Some((Instant::now(), index));
         }
-        let hold = (index, slot.hold.0.load(Relaxed));
-        if mapped.appender_slots().contains(&index) && index != own && self.wait_a_moment(hold) {
+        let is_waited_for = if mapped.appender_slots().contains(&index) {
+            self.stuck != Some((index, hold))
+        } else {
+            mapped.retention() == Retention::Overwrite && tries < READER_TRIES
+        };
+        if is_waited_for || hold::blocking(std::slice::from_ref(slot), segment).is_none() {
+            std::thread::yield_now();
             return Ok(());
         }
-        if hold::blocking(std::slice::from_ref(slot), segment).is_none() {
-            return Ok(());
-        }
-        let since = mapped.base(segment).load(Relaxed);
-        Err(AppendError::Full { by: Some(Holder::of(slot, index)), since })
+        Err(full())
     }
 
     fn is_probe_due(&self, index: usize) -> bool {
         self.probed.is_none_or(|(at, slot)| slot != index || at.elapsed() >= PROBE_EVERY)
-    }
-
-    /// Lets a preempted appender run. False: it has had its time.
-    fn wait_a_moment(&mut self, hold: (usize, u64)) -> bool {
-        if self.stuck == Some(hold) {
-            return false;
-        }
-        let since = *self.stalled.get_or_insert_with(Instant::now);
-        std::thread::yield_now();
-        let is_in_time = since.elapsed() < STALL_WAIT;
-        if !is_in_time {
-            self.stuck = Some(hold);
-        }
-        is_in_time
     }
 }

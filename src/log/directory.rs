@@ -74,10 +74,7 @@ pub(crate) struct Files {
 }
 
 pub(crate) fn open(path: &Path, access: super::Access) -> Result<Files, AttachError> {
-    let dir = match path.file_name() {
-        Some(name) if name == LOG && path.is_file() => path.parent().unwrap_or(path),
-        _ => path,
-    };
+    let dir = directory_of(path);
     let open = |name: &str, is_writable: bool| {
         File::options().read(true).write(is_writable).open(dir.join(name)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => AttachError::NotFound { path: path.to_owned() },
@@ -96,9 +93,30 @@ pub(crate) fn open(path: &Path, access: super::Access) -> Result<Files, AttachEr
     })
 }
 
-/// Removes the log at `path`. Processes that have it open keep it.
+/// Removes the log at `path`. Processes that have it open keep it. A directory that holds anything
+/// but the three files of a log is left alone.
 pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    let gone = sibling(path);
-    std::fs::rename(path, &gone)?;
-    std::fs::remove_dir_all(gone)
+    let dir = directory_of(path);
+    let mut names =
+        std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()?;
+    names.sort_unstable();
+    if names != [BOARD, LOCK, LOG] {
+        let what = format!("{} is not a log: it holds other files than {BOARD}, {LOCK} and {LOG}", dir.display());
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    // Out of sight at once, so that nobody opens half of it.
+    let gone = sibling(dir);
+    std::fs::rename(dir, &gone)?;
+    for name in [LOG, BOARD, LOCK] {
+        std::fs::remove_file(gone.join(name))?;
+    }
+    std::fs::remove_dir(gone)
+}
+
+/// The directory of the log at `path`, which is that, or the log file in it.
+fn directory_of(path: &Path) -> &Path {
+    match path.file_name() {
+        Some(name) if name == LOG && path.is_file() => path.parent().unwrap_or(path),
+        _ => path,
+    }
 }

@@ -7,7 +7,7 @@ use crate::core::memory::{Memory, Retention};
 use crate::error::{JoinError, ReadError};
 use crate::layout::entry;
 use crate::log::batch::Batch;
-use crate::log::record::{Guard, Record, View, lagged};
+use crate::log::record::{Guard, Record, View, given_up};
 use crate::log::seat::{Role, Seat, hold_word};
 use crate::log::start::{ReaderBuilder, Start};
 use crate::log::wait::{self, Wait};
@@ -61,9 +61,6 @@ impl Reader {
             Err(error) => return Err(error),
         };
         let gate = seat.as_ref().filter(|_| builder.is_gated).map(Seat::index);
-        if gate.is_some() {
-            mapped.register()?;
-        }
         let place = Anchored::new(Arc::clone(mapped), |mapped| {
             place(mapped, gate.map(|index| hold_word(mapped, index)), start)
         });
@@ -131,17 +128,18 @@ impl Reader {
     /// Record `seq`, wherever the reader stands. `None`: it does not exist yet.
     ///
     /// # Errors
-    /// [`ReadError::Lagged`]: it has been given up.
+    /// [`ReadError::GivenUp`]
     pub fn get(&self, seq: u64) -> Result<Option<Record<'_>>, ReadError> {
         let mapped = &**self.place.mapped();
-        let (segment, base) = match locate::find(mapped, seq) {
+        let (segment, base) = match self.place.state().find(seq) {
             Found::In { segment, base } => (segment, base),
-            Found::Gone => return Err(lagged(mapped, seq)),
+            Found::Gone => return Err(given_up(mapped, seq)),
             Found::Corrupt => return Err(ReadError::Corrupt { seq }),
         };
         let is_held = self.is_held(segment);
         let Some(word) = locate::committed(mapped, segment, seq.wrapping_sub(base)) else {
-            return if locate::is_retained(mapped, segment) { Ok(None) } else { Err(lagged(mapped, seq)) };
+            let is_there = is_held || locate::is_retained(mapped, segment);
+            return if is_there { Ok(None) } else { Err(given_up(mapped, seq)) };
         };
         let payload = mapped.window(segment).payload(word).ok_or(ReadError::Corrupt { seq })?;
         let view = View::new(payload, entry::len_bytes(word), Guard { mapped, segment, seq, is_held });
@@ -166,14 +164,13 @@ impl Reader {
     ///
     /// # Errors
     /// [`JoinError::Gone`]: given up already; [`JoinError::NoSeat`]: no slot was free when the
-    /// reader joined; [`JoinError::Attach`]: this process may not take part in asymmetric fences.
+    /// reader joined.
     pub fn pin(&mut self) -> Result<(), JoinError> {
         if self.place.state().is_gated() {
             return Ok(());
         }
         let mapped = Arc::clone(self.place.mapped());
         let seat = self.seat.as_ref().ok_or(JoinError::NoSeat)?.index();
-        mapped.register()?;
         if self.place.with(|mapped, place| place.hold(hold_word(mapped, seat))) {
             return Ok(());
         }

@@ -27,23 +27,20 @@ impl Guard<'_> {
         if self.is_held || locate::is_retained(self.mapped, self.segment) {
             return Ok(());
         }
-        Err(lagged(self.mapped, self.seq))
+        Err(given_up(self.mapped, self.seq))
     }
 }
 
-/// What a reader at `seq`, which has been given up, is told.
+/// What is said of a record that is not there any more.
 #[cold]
-pub(crate) fn lagged(mapped: &Mapped, seq: u64) -> ReadError {
-    match locate::oldest(mapped) {
-        Some((_, next)) => ReadError::Lagged { missed: next.saturating_sub(seq), next },
-        None => ReadError::Corrupt { seq },
-    }
+pub(crate) fn given_up(mapped: &Mapped, seq: u64) -> ReadError {
+    ReadError::GivenUp { seq, oldest: locate::oldest(mapped).map_or(seq, |(_, base)| base) }
 }
 
 /// Bytes in the log: a record's, or those of one part of it.
 ///
 /// The safe methods copy the bytes out by atomic words. If the record may be recycled meanwhile (a
-/// free reader), they then make sure that it was not, and return [`ReadError::Lagged`] if it was.
+/// free reader), they then make sure that it was not, and return [`ReadError::GivenUp`] if it was.
 #[derive(Clone, Copy, Debug)]
 pub struct View<'r> {
     words: &'r [AtomicU64],
@@ -71,7 +68,7 @@ impl<'r> View<'r> {
     /// Copies to the front of `to`, as much as fits; returns how many bytes that were.
     ///
     /// # Errors
-    /// [`ReadError::Lagged`]: recycled meanwhile; what is in `to` is worth nothing.
+    /// [`ReadError::GivenUp`]: recycled meanwhile; what is in `to` is worth nothing.
     #[inline]
     pub fn copy_to(&self, to: &mut [u8]) -> Result<usize, ReadError> {
         let len = self.len_bytes.min(to.len());
@@ -83,7 +80,7 @@ impl<'r> View<'r> {
     /// Copies to a new vector.
     ///
     /// # Errors
-    /// [`ReadError::Lagged`]: recycled meanwhile.
+    /// [`ReadError::GivenUp`]: recycled meanwhile.
     pub fn to_vec(&self) -> Result<Vec<u8>, ReadError> {
         let mut bytes = vec![0; self.len_bytes];
         self.copy_to(&mut bytes)?;
@@ -93,7 +90,7 @@ impl<'r> View<'r> {
     /// Copies plain data out.
     ///
     /// # Errors
-    /// [`ReadError::WrongLength`] unless the length is exactly `T`'s; [`ReadError::Lagged`]:
+    /// [`ReadError::WrongLength`] unless the length is exactly `T`'s; [`ReadError::GivenUp`]:
     /// recycled meanwhile.
     #[inline]
     pub fn read<T: FromBytes + IntoBytes>(&self) -> Result<T, ReadError> {

@@ -98,7 +98,7 @@ pub(crate) struct Seat {
     mapped: Arc<Mapped>,
     index: usize,
     /// Keeps the lock: a description of its own, never mapped, never passed on.
-    _own: OwnedFd,
+    own: OwnedFd,
 }
 
 /// The file and the byte whose lock says that slot `index` is taken.
@@ -128,7 +128,7 @@ impl Seat {
         for index in first_free.chain(slots.clone()) {
             let Some((_, byte)) = lock_byte(mapped, index) else { continue };
             if lock::try_lock(&own, byte, Mode::Alone).map_err(|error| JoinError::os("locking a slot", error))? {
-                let seat = Self { mapped: Arc::clone(mapped), index, _own: own };
+                let seat = Self { mapped: Arc::clone(mapped), index, own };
                 seat.sign(role, name);
                 return Ok(seat);
             }
@@ -153,6 +153,17 @@ impl Seat {
         &self.mapped.all_slots()[self.index]
     }
 
+    /// Closing does not suffice: a child that this process is just starting has a copy of the
+    /// descriptor until it execs.
+    fn unlock(&self) {
+        let append_lock = self.mapped.appender_slots().contains(&self.index).then_some(APPEND_LOCK);
+        let slot = lock_byte(&self.mapped, self.index).map(|(_, byte)| byte);
+        for byte in slot.into_iter().chain(append_lock) {
+            // Unlocking one's own lock fails only where locking is impossible too.
+            let _ = lock::unlock(&self.own, byte);
+        }
+    }
+
     /// Says for others to see where it is.
     pub(crate) fn tell(&self, position: u64) {
         self.slot().position.store(position, Relaxed);
@@ -164,6 +175,7 @@ impl Drop for Seat {
         let slot = self.slot();
         hold::leave(&slot.hold.0);
         slot.role.store(0, Relaxed);
+        self.unlock();
         self.mapped.ring_room();
     }
 }

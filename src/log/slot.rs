@@ -26,6 +26,7 @@ use crate::sync::AtomicU64;
 /// # }
 /// ```
 #[derive(Debug)]
+#[must_use = "a slot that is dropped is not committed"]
 pub struct Slot<'a, M: Mode = Shared> {
     appender: &'a mut Appender<M>,
     at: usize,
@@ -106,5 +107,6 @@ impl<'a, M: Mode> Slot<'a, M> {
 impl<M: Mode> Drop for Slot<'_, M> {
     fn drop(&mut self) {
         self.appender.core_mut().release();
+        self.appender.ring_room();
     }
 }

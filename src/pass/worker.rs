@@ -4,6 +4,7 @@
 use crate::error::PassError;
 use crate::log::{Access, Log};
 use crate::sync::{AtomicU32, Ordering::Relaxed};
+use rustix::fs::OFlags;
 use rustix::io::{FdFlags, fcntl_setfd};
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -103,7 +104,7 @@ pub fn inherited() -> Result<(Log, UnixStream), PassError> {
     let number: i32 = std::env::var(VARIABLE).ok().and_then(|text| text.parse().ok()).ok_or_else(missing)?;
     let is_socket = std::fs::read_link(format!("/proc/self/fd/{number}"))
         .is_ok_and(|target| target.to_string_lossy().starts_with("socket:"));
-    if number <= 2 || !is_socket || TAKEN.swap(1, Relaxed) == 1 {
+    if number <= 2 || !is_socket || !is_inherited(number) || TAKEN.swap(1, Relaxed) == 1 {
         return Err(missing());
     }
     // SAFETY: the descriptor is an open socket that the parent left to this process for this call,
@@ -113,4 +114,12 @@ pub fn inherited() -> Result<(Log, UnixStream), PassError> {
     let socket = UnixStream::from(socket);
     let log = Log::receive(&socket)?;
     Ok((log, socket))
+}
+
+/// Whether this process was started with the descriptor: what it opened since is close-on-exec.
+fn is_inherited(number: i32) -> bool {
+    let info = std::fs::read_to_string(format!("/proc/self/fdinfo/{number}")).unwrap_or_default();
+    let flags = info.lines().find_map(|line| line.strip_prefix("flags:")).map(str::trim);
+    let flags = flags.and_then(|octal| u32::from_str_radix(octal, 8).ok());
+    flags.is_some_and(|flags| flags & OFlags::CLOEXEC.bits() == 0)
 }

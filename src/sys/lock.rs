@@ -42,6 +42,12 @@ pub(crate) fn try_lock(file: impl AsFd, at: u64, mode: Mode) -> io::Result<bool>
     }
 }
 
+/// Unlocks byte `at` of this open file description, whatever copies of its descriptor there are.
+pub(crate) fn unlock(file: impl AsFd, at: u64) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&byte(F_UNLCK, at)))?;
+    Ok(())
+}
+
 /// Whether another open file description holds byte `at` in any mode.
 pub(crate) fn is_locked(file: impl AsFd, at: u64) -> io::Result<bool> {
     let mut probe = byte(F_WRLCK, at);

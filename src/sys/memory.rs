@@ -82,10 +82,17 @@ pub(crate) fn create_file(path: &Path, len: u64, mode: u32) -> Result<File, Crea
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
     options.read(true).write(true).create_new(true).mode(mode);
-    let file = options.open(path).map_err(|error| CreateError::os("creating the file", error))?;
-    ftruncate(&file, len).map_err(|error| CreateError::os("sizing the file", error))?;
-    allocate(&file, len)?.map_err(|()| CreateError::NoSpace { wanted_bytes: len })?;
+    let file = options.open(path).map_err(|error| match error.kind() {
+        io::ErrorKind::AlreadyExists => CreateError::Exists { path: path.to_owned() },
+        _ => CreateError::os("creating the file", error),
+    })?;
+    fill(&file, len).inspect_err(|_| drop(std::fs::remove_file(path)))?;
     Ok(file)
+}
+
+fn fill(file: &File, len: u64) -> Result<(), CreateError> {
+    ftruncate(file, len).map_err(|error| CreateError::os("sizing the file", error))?;
+    allocate(file, len)?.map_err(|()| CreateError::NoSpace { wanted_bytes: len })
 }
 
 /// Allocates all of a file. `Ok(Err(()))`: not enough room.
@@ -135,6 +142,11 @@ const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
 /// `f_type` of a file on tmpfs, or any other memfd.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
 
+/// `f_type` of a file on ext4.
+const EXT4_MAGIC: i64 = 0xEF53;
+/// `f_type` of a file on xfs.
+const XFS_MAGIC: i64 = 0x5846_5342;
+
 /// The kind of the file system that a file is on, and its block size in bytes.
 #[allow(
     clippy::unnecessary_cast,
@@ -164,8 +176,18 @@ pub(crate) enum Footing {
     Loose,
 }
 
-/// Size in bytes and footing of what is open.
-pub(crate) fn inspect(file: impl AsFd) -> io::Result<(u64, Footing)> {
+/// What is open: its size in bytes, its footing, and how many of its bytes are allocated for sure.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Inspected {
+    pub(crate) len_bytes: u64,
+    pub(crate) footing: Footing,
+    pub(crate) allocated_bytes: u64,
+}
+
+/// Looks at what is open.
+///
+/// Bytes count as allocated on file systems that do not say so reliably (those that compress).
+pub(crate) fn inspect(file: impl AsFd) -> io::Result<Inspected> {
     let stat = fstat(&file)?;
     let fixed = SealFlags::SHRINK | SealFlags::GROW;
     let footing = match fcntl_get_seals(&file) {
@@ -173,5 +195,10 @@ pub(crate) fn inspect(file: impl AsFd) -> io::Result<(u64, Footing)> {
         _ if stat.st_nlink > 0 => Footing::Named,
         _ => Footing::Loose,
     };
-    Ok((u64::try_from(stat.st_size).unwrap_or(0), footing))
+    let len_bytes = u64::try_from(stat.st_size).unwrap_or(0);
+    let (kind, _) = file_system(&file)?;
+    let is_exact = [TMPFS_MAGIC, HUGETLBFS_MAGIC, EXT4_MAGIC, XFS_MAGIC].contains(&kind);
+    let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
+    let allocated_bytes = if is_exact { blocks.saturating_mul(512) } else { len_bytes };
+    Ok(Inspected { len_bytes, footing, allocated_bytes })
 }

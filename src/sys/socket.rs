@@ -51,9 +51,10 @@ pub(crate) fn receive(socket: impl AsFd, bytes: &mut [u8]) -> io::Result<(usize,
 
 /// Waits until there is something to receive, or the peer is gone. False: neither within `patience`.
 pub(crate) fn is_readable_within(socket: impl AsFd, patience: Duration) -> io::Result<bool> {
-    let deadline = Instant::now() + patience;
+    // `None`: further away than the clock counts.
+    let deadline = Instant::now().checked_add(patience);
     loop {
-        let left = deadline.saturating_duration_since(Instant::now());
+        let left = deadline.map_or(patience, |deadline| deadline.saturating_duration_since(Instant::now()));
         let left =
             Timespec { tv_sec: left.as_secs().try_into().unwrap_or(i64::MAX), tv_nsec: left.subsec_nanos().into() };
         match poll(&mut [PollFd::new(&socket, PollFlags::IN)], Some(&left)) {
