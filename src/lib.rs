@@ -26,8 +26,10 @@
 //! 3. Committed bytes do not change until their segment is recycled, and a reader learns of that
 //!    ([`ReadError::Lagged`]); it never reads the mixture.
 //! 4. Whatever a peer writes into the regions, safe calls return an error or wrong bytes. They do
-//!    not fault, index out of bounds, or invoke undefined behaviour. (A named log's files must not
-//!    be truncated; descriptors that are passed on must be sealed against it.)
+//!    not fault, index out of bounds, or invoke undefined behaviour. Two things are beyond them, and
+//!    a SIGBUS: truncating the files of a named log, and punching holes into a region where memory
+//!    has run out (seals that forbade it would forbid appending). Memfds must be sealed against
+//!    resizing.
 //! 5. Readers need no write access to the log.
 //! 6. Memory is allocated when the log is made. Appending and reading make no system call, no
 //!    allocation and no page fault per record; a segment's end costs an appender one `membarrier`.
@@ -47,7 +49,8 @@
 //!
 //! - Linux only, little-endian 64-bit targets.
 //! - A record has at most 16 MiB - 2 bytes and fits in a segment.
-//! - A process forked without exec shares its parent's handles and locks and must not use them.
+//! - A process forked without exec shares its parent's handles and must neither use nor drop them;
+//!   while it lives, so do its parent's locks.
 //! - A named log on a disk is no journal: it survives processes, not power failures.
 //! - In a log that many appenders share, a stopped (not dead) appender in the middle of an append
 //!   holds its segment; the others go on until the log has come round to it and then learn who it is.

@@ -33,7 +33,7 @@ pub enum Attempt {
 
 /// Tries to replace `guess`, a word of an older lap or zero, by `word`.
 ///
-/// SYNC commit: Release on success, read by `Cursor::step`, `find_end` and `locate` (Acquire).
+/// SYNC commit: Release on success, read by `Cursor::peek`, `find_end` and `locate::committed` (Acquire).
 /// Acquire on failure: who finds a `close` goes on to write into the next window, after all that
 /// its closer had waited for (SYNC leave, `hold`).
 #[inline]

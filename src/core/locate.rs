@@ -12,7 +12,7 @@ const ATTEMPTS: u32 = 1000;
 
 /// Whether `segment` was still retained after everything read before this call.
 ///
-/// SYNC lap: Acquire fence, pairs with the Release fence in `Tip::attach` and `Tip::advance`.
+/// SYNC lap: Acquire fence, pairs with the Release fence in `Tip::at_start`.
 #[inline]
 pub fn is_retained<M: Memory>(memory: &M, segment: u64) -> bool {
     fence(Acquire);

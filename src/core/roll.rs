@@ -35,8 +35,8 @@ impl From<NoBarrier> for Kept {
 /// Gives up the segment whose window `next` needs. Once it returned `Ok` it does so for good, for
 /// everybody.
 ///
-/// SYNC head: Release, read by `cursor::oldest` (Acquire), for which the base of the new head is
-/// there; readers that copy meanwhile learn of it by SYNC lap (`Tip::enter`).
+/// SYNC head: Release, read by `locate::oldest` (Acquire), for which the base of the new head is
+/// there; readers that copy meanwhile learn of it by SYNC lap (`Tip::at_start`).
 ///
 /// # Errors
 /// [`Kept`]: who is in the way.

@@ -156,8 +156,9 @@ impl LogBuilder {
         self
     }
 
-    /// Permissions of the files of a named log; 0600 by default. A user who may not write the log
-    /// can still read it if it may read the log and write the board, whose mode is the same.
+    /// Permissions of the three files of a named log; 0600 by default. Who may only read them can
+    /// only observe ([`Access::Observe`](crate::Access::Observe)); reading with a slot takes write
+    /// access to the board: give it another mode afterwards.
     #[must_use]
     pub fn mode(mut self, mode: u32) -> Self {
         self.mode = mode;

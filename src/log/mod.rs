@@ -58,8 +58,8 @@ pub enum Prefault {
 
 /// A log as this process has it mapped. Cheap to clone; handles are taken from it.
 ///
-/// A process forked without exec shares its parent's handles and locks and must not use them; pass
-/// the log on instead.
+/// A process forked without exec shares its parent's handles and must neither use nor drop them, and
+/// keeps its parent's locks alive; pass the log on instead.
 ///
 /// ```
 /// use shmlog::{Log, Start};
