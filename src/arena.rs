@@ -4,8 +4,8 @@ use crate::core::{bump, copy};
 use crate::error::{ArenaError, AttachError, CreateError};
 use crate::layout::Line;
 use crate::layout::control::{ARENA_MAGIC, BASES_OFFSET, CONTROL_OFFSET, FORMAT_VERSION, Preamble};
-use crate::log::HugePages;
 use crate::log::builder::{label, on_pages, random_id};
+use crate::log::{HugePages, directory};
 use crate::preamble::{check_magic, get_id, put_id, put_magic};
 use crate::region::Region;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
@@ -100,15 +100,20 @@ impl Arena {
         })?)
     }
 
-    /// Makes an arena in a new file.
+    /// Makes an arena in a new file, which appears at once and whole.
     ///
     /// # Errors
     /// [`CreateError`]; nothing is left behind.
     pub fn create_at(path: impl AsRef<Path>, capacity_bytes: u64) -> Result<Self, CreateError> {
         let path = path.as_ref();
+        if path.symlink_metadata().is_ok() {
+            return Err(CreateError::Exists { path: path.to_owned() });
+        }
+        let draft = directory::sibling(path);
         let len = region_bytes(capacity_bytes, memory::small_page_bytes())?;
-        let file = memory::create_file(path, len, 0o600)?;
-        Self::format(file).inspect_err(|_| drop(std::fs::remove_file(path)))
+        let file = memory::create_file(&draft, len, 0o600)?;
+        let made = Self::format(file).and_then(|arena| directory::rename(&draft, path).map(|()| arena));
+        made.inspect_err(|_| drop(std::fs::remove_file(&draft)))
     }
 
     /// Opens an arena in a file.

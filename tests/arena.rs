@@ -9,7 +9,7 @@ use std::fs;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::Barrier;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 #[test]
@@ -199,17 +199,19 @@ fn what_is_no_arena_is_refused() {
     assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "nothing is left behind");
 }
 
-/// Who lost the race to create an arena removed the winner's.
+/// Who lost the race to create an arena removed the winner's, and who opened it early found half of one.
 #[test]
 fn of_many_creators_one_wins_and_nobody_sees_half_an_arena() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..40 {
         let path = dir.path().join(round.to_string());
-        let start = Barrier::new(5);
+        let (start, left) = (Barrier::new(5), AtomicUsize::new(4));
         let made: Vec<Arena> = thread::scope(|scope| {
             let create = || {
                 start.wait();
-                match Arena::create_at(&path, 1 << 20) {
+                let made = Arena::create_at(&path, 1 << 20);
+                left.fetch_sub(1, Relaxed);
+                match made {
                     Ok(arena) => Some(arena),
                     Err(CreateError::Exists { .. }) => None,
                     Err(error) => panic!("{error}"),
@@ -217,10 +219,9 @@ fn of_many_creators_one_wins_and_nobody_sees_half_an_arena() {
             };
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(create)).collect();
             start.wait();
-            loop {
+            while left.load(Relaxed) > 0 {
                 match Arena::open(&path, true) {
-                    Ok(_) => break,
-                    Err(AttachError::NotFound { .. }) => thread::yield_now(),
+                    Ok(_) | Err(AttachError::NotFound { .. }) => thread::yield_now(),
                     Err(error) => panic!("{error}"),
                 }
             }

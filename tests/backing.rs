@@ -11,6 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 use std::sync::Barrier;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::thread;
 
 #[test]
@@ -98,11 +99,13 @@ fn of_many_creators_one_wins_and_nobody_sees_half_a_log() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..20 {
         let path = dir.path().join(round.to_string());
-        let start = Barrier::new(5);
+        let (start, left) = (Barrier::new(5), AtomicUsize::new(4));
         let made: usize = thread::scope(|scope| {
             let create = || {
                 start.wait();
-                match Log::builder().windows(2).window_bytes(64 << 10).create_at(&path) {
+                let made = Log::builder().windows(2).window_bytes(64 << 10).create_at(&path);
+                left.fetch_sub(1, Relaxed);
+                match made {
                     Ok(log) => log.appender().unwrap().append(b"won").map(|_| 1).unwrap(),
                     Err(CreateError::Exists { .. }) => 0,
                     Err(error) => panic!("{error}"),
@@ -111,10 +114,9 @@ fn of_many_creators_one_wins_and_nobody_sees_half_a_log() {
             let threads: Vec<_> = (0..4).map(|_| scope.spawn(create)).collect();
             start.wait();
             // There, whole, or not at all.
-            loop {
+            while left.load(Relaxed) > 0 {
                 match Log::open(&path, Access::Append) {
-                    Ok(_) => break,
-                    Err(AttachError::NotFound { .. }) => thread::yield_now(),
+                    Ok(_) | Err(AttachError::NotFound { .. }) => thread::yield_now(),
                     Err(error) => panic!("{error}"),
                 }
             }

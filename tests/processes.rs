@@ -111,8 +111,8 @@ fn free() {
                         next[author] = number + 1;
                         read += 1;
                     }
-                    // Recycled between the two; the reader has gone on to the one after it.
-                    Err(ReadError::Lagged { .. }) => missed += 1,
+                    // Recycled between the two; the reader has passed it, and no lag counts it again.
+                    Err(ReadError::GivenUp { .. }) => missed += 1,
                     Err(error) => panic!("{error}"),
                 }
             }

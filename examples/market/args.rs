@@ -38,7 +38,7 @@ pub struct Args {
     pub rate: Option<NonZeroU64>,
 
     /// What the log lies on: small; huge (2 MiB pages, or an error); prefer (2 MiB pages if there
-    /// are any); huge1g (1 GiB pages, or an error); file (a file on tmpfs, removed at once); or
+    /// are any); huge1g (1 GiB pages, or an error); file (a file on tmpfs, removed in the end); or
     /// file:PATH (a named log, which stays).
     #[arg(long, value_name = "PAGES", default_value = "small")]
     pub pages: Pages,

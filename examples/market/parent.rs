@@ -10,6 +10,7 @@ use crate::stamp::record_bytes;
 use anyhow::{Context, Result};
 use shmlog::{Log, LogBuilder};
 use std::path::Path;
+use tempfile::TempDir;
 
 const WINDOW_BYTES: u64 = 2 << 20;
 /// What the end of a window may lack to hold one more record, and what rounding takes, in records.
@@ -27,7 +28,7 @@ pub fn run(args: &Args) -> Result<()> {
         None => Feed::generate(args.seed, args.messages),
     };
     progress.step("making the log");
-    let log = create(args, &feed).context("making the log")?;
+    let (log, _draft) = create(args, &feed).context("making the log")?;
     let appender = log.exclusive_named("publisher")?;
     let (crew, late) = Crew::start(&log, args, &progress);
     crew.wait_ready();
@@ -53,8 +54,8 @@ pub fn run(args: &Args) -> Result<()> {
     report.verdict()
 }
 
-/// Makes a log that holds the whole feed, unless told otherwise.
-fn create(args: &Args, feed: &Feed) -> Result<Log> {
+/// Makes a log that holds the whole feed, unless told otherwise; and a directory to remove in the end.
+fn create(args: &Args, feed: &Feed) -> Result<(Log, Option<TempDir>)> {
     let slot_bytes = 8 + record_bytes(feed.longest_bytes()).next_multiple_of(8) as u64;
     let windows = match args.size {
         Some(mib) => (mib << 20) / WINDOW_BYTES,
@@ -66,18 +67,19 @@ fn create(args: &Args, feed: &Feed) -> Result<Log> {
         .record_bytes(slot_bytes - 8)
         .retention(args.retention.into());
     match &args.pages {
-        Pages::Memory(huge_pages) => Ok(builder.huge_pages(*huge_pages).create_memfd("market")?),
+        Pages::Memory(huge_pages) => Ok((builder.huge_pages(*huge_pages).create_memfd("market")?, None)),
         Pages::File => create_file(&builder),
-        Pages::NamedFile(path) => Ok(builder.create_at(path)?),
+        Pages::NamedFile(path) => Ok((builder.create_at(path)?, None)),
     }
 }
 
-/// A file on tmpfs whose name is gone when this returns: nothing is left behind, however this ends.
-fn create_file(builder: &LogBuilder) -> Result<Log> {
+/// A file on tmpfs. It keeps its name while it is passed on: what has none could be an unsealed memfd,
+/// and is refused.
+fn create_file(builder: &LogBuilder) -> Result<(Log, Option<TempDir>)> {
     let tmpfs = Path::new("/dev/shm");
     let dir = if tmpfs.is_dir() { tmpfs.to_owned() } else { std::env::temp_dir() };
     let dir = tempfile::Builder::new().prefix("market-").tempdir_in(&dir).context(dir.display().to_string())?;
-    Ok(builder.create_at(dir.path().join("feed"))?)
+    Ok((builder.create_at(dir.path().join("feed"))?, Some(dir)))
 }
 
 /// Where the slowest reader is.

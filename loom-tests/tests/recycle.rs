@@ -45,7 +45,7 @@ fn helper(heap: &Arc<Heap>) -> JoinHandle<bool> {
             return false;
         }
         tip.advance().unwrap();
-        assert!(tip.refill(1));
+        assert_eq!(tip.refill(1), Ok(true));
         let at = tip.cut(1).unwrap();
         heap.put(tip.payload(at, 1), 12);
         let (slot, word) = (&heap.window(2).index[0], Tag::of_lap(2).word(body(Kind::Record, 8, at as u64)));

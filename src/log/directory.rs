@@ -50,15 +50,20 @@ fn fill_and_rename<T>(
     let dir = File::open(draft).map_err(|error| CreateError::os("opening the directory", error))?;
     let page_bytes = memory::page_bytes_at(&dir).map_err(|error| CreateError::os("fstatfs", error))?;
     let made = fill(draft, page_bytes)?;
-    match renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(made),
-        Err(Errno::EXIST | Errno::NOTEMPTY) => Err(CreateError::Exists { path: path.to_owned() }),
-        Err(error) => Err(CreateError::os("renaming the directory", error)),
-    }
+    rename(draft, path)?;
+    Ok(made)
+}
+
+/// Gives what was made as `draft` its name, unless that is taken.
+pub(crate) fn rename(draft: &Path, path: &Path) -> Result<(), CreateError> {
+    renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE).map_err(|error| match error {
+        Errno::EXIST | Errno::NOTEMPTY => CreateError::Exists { path: path.to_owned() },
+        error => CreateError::os("renaming what was made", error),
+    })
 }
 
 /// A name beside `path` that nobody else uses.
-fn sibling(path: &Path) -> PathBuf {
+pub(crate) fn sibling(path: &Path) -> PathBuf {
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
     let nonce = super::builder::random_id().map_or(0, |id| id & u128::from(u32::MAX));
     name.push(format!(".{}-{nonce:08x}.draft", std::process::id()));
