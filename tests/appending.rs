@@ -42,7 +42,7 @@ fn the_longest_record_fits_and_one_byte_more_is_refused() {
         assert_eq!(appender.append(&longest).unwrap_err(), AppendError::TooLarge { len_bytes, limit_bytes });
         for seq in 0..5 {
             assert_eq!(appender.append(&longest[1..]).unwrap(), seq);
-            assert!(limit_bytes * 2 < info.window_bytes as usize || log.info().active == seq, "a segment each");
+            assert!(limit_bytes as u64 * 2 < info.window_bytes || log.info().active == seq, "a segment each");
         }
         drop(appender);
         let mut appender = log.exclusive().unwrap();
@@ -272,7 +272,7 @@ fn waiting_for_room_ends_when_the_gate_moves_on() {
         let waiter = scope.spawn(move || {
             (14..2000).for_each(|n| {
                 assert_eq!(appender.append_wait(b"x", common::PATIENCE).unwrap(), n);
-            })
+            });
         });
         for _ in 0..2000 {
             gate.next_timeout(common::PATIENCE).unwrap().unwrap();
@@ -285,7 +285,7 @@ fn waiting_for_room_ends_when_the_gate_moves_on() {
         let waiter = scope.spawn(move || {
             (2000..2040).for_each(|n| {
                 assert_eq!(appender.append_wait(b"x", common::PATIENCE).unwrap(), n);
-            })
+            });
         });
         drop(gate);
         waiter.join().unwrap();

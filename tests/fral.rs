@@ -162,9 +162,9 @@ fn a_hundred_structs() {
 /// Its Python test pickles data frames: blobs whose lengths nobody knows beforehand.
 #[test]
 fn a_hundred_serialised_frames() {
-    let frame = |number: u64| -> serde_json::Value {
+    let frame = |number: usize| -> serde_json::Value {
         let columns: Vec<_> =
-            (0..number % 13).map(|at| serde_json::json!({ "at": at, "text": "ü".repeat(at as usize) })).collect();
+            (0..number % 13).map(|at| serde_json::json!({ "at": at, "text": "ü".repeat(at) })).collect();
         serde_json::json!({ "frame": number, "columns": columns })
     };
     let log =
@@ -175,11 +175,11 @@ fn a_hundred_serialised_frames() {
         // The length first, then in place.
         let mut slot = appender.reserve(bytes.len()).unwrap();
         slot.write(0, &bytes);
-        assert_eq!(slot.commit().unwrap(), number);
+        assert_eq!(slot.commit().unwrap(), number as u64);
     }
     let reader = log.reader(Start::First).unwrap();
     for number in (0..100).rev() {
-        assert_eq!(serde_json::from_slice::<serde_json::Value>(&at(&reader, number)).unwrap(), frame(number));
+        assert_eq!(serde_json::from_slice::<serde_json::Value>(&at(&reader, number as u64)).unwrap(), frame(number));
     }
 }
 

@@ -6,7 +6,7 @@
 mod common;
 
 use common::{PATIENCE, child, is_long, setting, wait_within};
-use shmlog::{Access, AppendError, Appender, AttachError, JoinError, Log, Mode, Reader, Retention, Start, Wait};
+use shmlog::{Access, AppendError, Appender, AttachError, JoinError, Log, Mode, Reader, Retention, Slot, Start, Wait};
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,10 @@ fn child_entry() {
     common::enter(&[("batch", batch)]);
 }
 
+type Change = fn(&mut Image, &mut Dice);
+
 /// What is done to an image. The order is that of the case numbers.
-const KINDS: [(&str, fn(&mut Image, &mut Dice)); 6] = [
+const KINDS: [(&str, Change); 6] = [
     ("bits of the log", |image, dice| image.log.flip(dice)),
     ("words of the log", |image, dice| image.log.bend(dice)),
     ("words of the board", |image, dice| image.board.bend(dice)),
@@ -49,7 +51,7 @@ impl Dice {
             1 => u64::MAX - self.roll(3),
             2 => self.roll(20),
             3 => 1 << self.roll(64),
-            4 => (1 << 42) - 1 - self.roll(2) << 22,
+            4 => ((1 << 42) - 1 - self.roll(2)) << 22,
             5 => (1 << 50) + self.roll(1 << 50),
             _ => self.roll(u64::MAX),
         }
@@ -177,7 +179,7 @@ fn append<M: Mode>(appender: &mut Appender<M>) {
     for number in 0..40 {
         let _ = appender.append(&[7; 500][..number * 3]);
         let _ = appender.append_parts(&[b"a", b"b"]);
-        let _ = appender.reserve(number).map(|slot| slot.commit());
+        let _ = appender.reserve(number).map(Slot::commit);
         let _ = appender.append_wait(b"", Duration::ZERO);
     }
     let _ = appender.append(&vec![7; appender.limit_bytes()]);
@@ -243,6 +245,10 @@ fn batch() {
 /// Cases from here on flip one bit of the log file each; those before are random.
 const RANDOM: u64 = 1 << 40;
 
+fn kind(case: u64) -> &'static str {
+    if case < RANDOM { KINDS[usize::try_from(case).unwrap() % KINDS.len()].0 } else { "a bit" }
+}
+
 fn try_cases(first: u64, count: u64, step: u64) {
     let note = tempfile::NamedTempFile::new().unwrap();
     let mut command = child("batch");
@@ -251,8 +257,8 @@ fn try_cases(first: u64, count: u64, step: u64) {
     let ended = wait_within(command.spawn().unwrap(), if is_long() { 60 * PATIENCE } else { PATIENCE });
     let case = fs::read(note.path()).unwrap().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));
     match ended {
-        Some(status) => assert!(status.success(), "case {case}: {status}"),
-        None => panic!("case {case} hung"),
+        Some(status) => assert!(status.success(), "case {case}, {}: {status}", kind(case)),
+        None => panic!("case {case}, {}, hung", kind(case)),
     }
 }
 
@@ -275,10 +281,10 @@ fn random_images_are_survived() {
     try_cases(0, if is_long() { 200_000 } else { 600 }, 1);
 }
 
-/// An appender goes to the segment that `active` names once it is two ahead. From the last possible one it went on
-/// to the next: a panic where overflow is checked for.
+/// An appender goes to the segment that `active` names once it is two ahead. From the last that there can be it went
+/// on to the next: a panic where overflow is checked for.
 #[test]
-fn an_active_segment_beyond_all_laps_is_corrupt() {
+fn an_active_segment_beyond_all_laps_is_not_believed() {
     const ACTIVE: u64 = 256;
     let dir = tempfile::tempdir().unwrap();
     for active in [u64::MAX, u64::MAX - 1, 1 << 63, (1 << 43) - 1, (1 << 43) - 2] {
@@ -287,8 +293,10 @@ fn an_active_segment_beyond_all_laps_is_corrupt() {
         let mut appender = log.appender().unwrap();
         let file = File::options().write(true).open(path.join("log")).unwrap();
         file.write_all_at(&active.to_le_bytes(), ACTIVE).unwrap();
-        let refused = std::iter::repeat_with(|| appender.append(b"x")).take(30).find_map(Result::err);
-        assert_eq!(refused, Some(AppendError::Corrupt), "{active}");
+        for _ in 0..30 {
+            let appended = appender.append(b"x");
+            assert!(matches!(appended, Ok(_) | Err(AppendError::Corrupt)), "{active}: {appended:?}");
+        }
         // Nonsense, but an end.
         let _ = appender.close();
         assert!(matches!(log.appender(), Err(JoinError::Corrupt)), "{active}");

@@ -15,7 +15,7 @@ fn small() -> shmlog::LogBuilder {
 
 #[test]
 fn child_entry() {
-    common::enter(&[("holder", holder), ("barrier", barrier), ("attacher", attacher)]);
+    common::enter(&[("holder", holder), ("barrier", barrier), ("attacher", attacher), ("joiner", joiner)]);
 }
 
 /// Holds whatever it is told to hold until it is killed.
@@ -44,7 +44,8 @@ fn holder() {
     panic!("it should have been killed");
 }
 
-struct Victim(Child, std::os::unix::net::UnixStream);
+/// With the socket that it listens at: it ends with its parent, should this test fail.
+struct Victim(Child, #[allow(dead_code, reason = "kept open")] std::os::unix::net::UnixStream);
 
 fn victim(log: &Log, holds: &str) -> Victim {
     let worker = log.spawn(child("holder").env("SHMLOG_TEST_HOLD", holds), Access::Append).unwrap();
@@ -123,7 +124,7 @@ fn a_full_board_names_its_size_and_a_dead_seat_is_a_free_one() {
     assert!(matches!(log.appender(), Err(JoinError::BoardFull { slots: 2 })));
     let gated = || log.reader_builder().gated(true).start(Start::First);
     let readers = [gated().unwrap(), gated().unwrap()];
-    let victim = victim_reader(&log);
+    let victim = victim(&log, "gate");
     assert!(matches!(gated(), Err(JoinError::BoardFull { slots: 3 })));
     let mut free = log.reader(Start::First).unwrap();
     assert!(matches!(free.pin(), Err(JoinError::NoSeat)), "a free reader does without");
@@ -132,10 +133,6 @@ fn a_full_board_names_its_size_and_a_dead_seat_is_a_free_one() {
     assert_eq!(log.info().participants.len(), 5);
     drop((appenders, readers, third));
     assert!(log.info().participants.is_empty());
-}
-
-fn victim_reader(log: &Log) -> Victim {
-    victim(log, "gate")
 }
 
 #[test]
@@ -218,14 +215,13 @@ fn attacher() {
     }
 }
 
-/// A gated reader enters a segment with the light fence, which is one only in a process that the recyclers' barrier
-/// reaches. Readers did not register for it: in a process that only reads, a gate could be set and a segment
-/// recycled without either seeing the other.
+/// Appenders enter segments with the light fence, which is one only in a process that the recyclers' barrier reaches.
 #[test]
-fn who_holds_segments_is_reached_by_the_recyclers_barrier() {
-    for holds in ["nothing", "gate", "pin", "appender"] {
+fn appending_processes_are_reached_by_the_recyclers_barrier() {
+    for appends in [true, false] {
         let log = small().create_memfd("barrier").unwrap();
-        succeed(log.spawn(child("barrier").env("SHMLOG_TEST_HOLD", holds), Access::Append).unwrap().child);
+        let mut command = child("barrier");
+        succeed(log.spawn(command.env("SHMLOG_TEST_APPENDS", appends.to_string()), Access::Append).unwrap().child);
     }
 }
 
@@ -234,17 +230,51 @@ fn barrier() {
     const REGISTER_GLOBAL_EXPEDITED: i64 = 1 << 2;
     const GET_REGISTRATIONS: i32 = 1 << 9;
     let (log, _parent) = shmlog::inherited().unwrap();
-    let holds: String = setting("SHMLOG_TEST_HOLD");
-    let mut reader = log.reader_builder().gated(holds == "gate").start(Start::First).unwrap();
-    let appender = (holds == "appender").then(|| log.appender().unwrap());
-    if holds == "pin" {
-        reader.pin().unwrap();
-    }
+    let appends: bool = setting("SHMLOG_TEST_APPENDS");
+    let appender = appends.then(|| log.appender().unwrap());
     // SAFETY: the command only asks.
     let registered = unsafe { nix::libc::syscall(nix::libc::SYS_membarrier, GET_REGISTRATIONS, 0, 0) };
     if registered < 0 {
         return common::skip("registrations", "this kernel does not tell them (Linux 6.3)");
     }
-    assert_eq!(registered & REGISTER_GLOBAL_EXPEDITED != 0, holds != "nothing", "{holds}");
+    assert_eq!(registered & REGISTER_GLOBAL_EXPEDITED != 0, appends, "others need not be interrupted");
     drop(appender);
+}
+
+/// Gated readers entered with the light fence too, in processes that no barrier reached: a gate could be set and its
+/// segment recycled without either side seeing the other.
+#[test]
+fn a_gate_that_is_set_while_the_log_rolls_holds() {
+    let log = small().create_memfd("gates").unwrap();
+    let joiners: Vec<_> = (0..2).map(|_| log.spawn(&mut child("joiner"), Access::Read).unwrap()).collect();
+    let mut appender = log.appender().unwrap();
+    let mut left: Vec<_> = joiners.into_iter().map(|worker| worker.child).collect();
+    let mut seq: u64 = 0;
+    while !left.is_empty() {
+        for _ in 0..1000 {
+            appender.append_wait(&seq.to_le_bytes().repeat(20), common::PATIENCE).unwrap();
+            seq += 1;
+        }
+        left.retain_mut(|child| match child.try_wait().unwrap() {
+            Some(status) => {
+                assert!(status.success());
+                false
+            }
+            None => true,
+        });
+    }
+}
+
+/// Joins at the oldest record again and again.
+fn joiner() {
+    let (log, _parent) = shmlog::inherited().unwrap();
+    for _ in 0..if common::is_long() { 500_000 } else { 5000 } {
+        let mut reader = log.reader_builder().gated(true).start(Start::Oldest).unwrap();
+        let mut seq = reader.position();
+        for record in reader.batch().unwrap() {
+            assert_eq!(record.seq(), seq);
+            assert_eq!(record.to_vec().unwrap(), seq.to_le_bytes().repeat(20), "{seq}");
+            seq += 1;
+        }
+    }
 }

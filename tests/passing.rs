@@ -304,7 +304,8 @@ fn the_sender_learns_the_receivers_reason() {
     assert!(matches!(worker.wait_attached(common::PATIENCE), Err(PassError::Gone)));
     finish(worker.child, common::PATIENCE);
 
-    let answers: [(&[u8], fn(&PassError) -> bool); 3] = [
+    type Expected = fn(&PassError) -> bool;
+    let answers: [(&[u8], Expected); 3] = [
         (b"", |error| matches!(error, PassError::Gone)),
         (b"hello", |error| matches!(error, PassError::Foreign { .. })),
         (b"SHMANSWR\x01\0\0\0\x04\0\0\0................", |error| {

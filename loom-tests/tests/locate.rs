@@ -4,6 +4,7 @@
 use loom_tests::{Heap, Seen, Shape, append, appender, check, spawn};
 use shmlog::model::commit::{self, End};
 use shmlog::model::cursor::{Cursor, NoPlace};
+use shmlog::model::exclusive::Exclusive;
 use shmlog::model::layout::entry::{CLOSE_SEGMENT, Tag};
 use shmlog::model::locate::{self, Found};
 use shmlog::model::memory::Memory;
@@ -142,6 +143,31 @@ fn a_record_that_was_there_is_never_ahead() {
         });
         closer.join().unwrap();
         helper.join().unwrap();
+        reader.join().unwrap();
+    });
+    SEEN.assert_all();
+}
+
+/// A gate on segment 1 keeps nothing of segment 0, which its reader wants to go back to.
+#[test]
+fn a_record_behind_the_gate_is_never_ahead() {
+    static SEEN: Seen<2> = Seen::new(["went back", "gone"]);
+    check("a_record_behind_the_gate_is_never_ahead", || {
+        let heap = Heap::new(Shape { entries: 3, slots: 2, ..Shape::default() });
+        let mut by = appender(&heap, 0);
+        for value in 10..14 {
+            append(&mut by, &heap, value).unwrap();
+        }
+        let appending = spawn(&heap, |heap| append(&mut Exclusive::attach(heap).unwrap(), heap, 14).is_ok());
+        let reader = spawn(&heap, |heap| {
+            let mut cursor = Cursor::at_seq(heap, Some(heap.hold(1)), 3).unwrap();
+            match cursor.seek(1) {
+                Ok(()) => SEEN.mark(0),
+                Err(NoPlace::Gone) => SEEN.mark(1),
+                Err(other) => panic!("{other:?}, but it was there"),
+            }
+        });
+        appending.join().unwrap();
         reader.join().unwrap();
     });
     SEEN.assert_all();

@@ -3,8 +3,9 @@
 
 use loom_tests::{Heap, Seen, Shape, append, appender, check, dense, spawn};
 use shmlog::model::append::Append;
-use shmlog::model::commit::End;
+use shmlog::model::commit::{self, Attempt, End};
 use shmlog::model::cursor::{Cursor, Step};
+use shmlog::model::layout::entry::{CLOSE_SEGMENT, Kind, Tag, body};
 use shmlog::model::memory::Memory;
 use shmlog::model::roll::{self, Kept};
 use shmlog::model::sync::Ordering::Relaxed;
@@ -176,12 +177,29 @@ fn closing_against_a_roll() {
     SEEN.assert_all();
 }
 
+/// Opens one segment after the other and commits one record in each, as far as nobody ends the log.
+/// Returns how many records. Only the steps that matter here, to keep the model small.
+fn run_ahead(heap: &Heap) -> u64 {
+    let tag = Tag::of_lap(1);
+    for segment in 1..4 {
+        if commit::close(heap.window(segment - 1).index, tag, 1, CLOSE_SEGMENT) != End::Closed(1) {
+            return segment - 1;
+        }
+        roll::open(heap, segment, segment);
+        let record = tag.word(body(Kind::Record, 0, 0));
+        if commit::attempt(&heap.window(segment).index[0], tag, 0, record) != Attempt::Done {
+            return segment - 1;
+        }
+    }
+    3
+}
+
 /// Who was left behind jumps to the newest segment and numbers from its base.
 #[test]
 fn who_was_left_behind_catches_up() {
     static SEEN: Seen<2> = Seen::new(["left behind by three segments", "closed in between"]);
     check("who_was_left_behind_catches_up", || {
-        let heap = Heap::new(Shape { windows: 5, lines: 2, slots: 2, retention: TWO.retention, ..Shape::default() });
+        let heap = Heap::new(Shape { windows: 5, retention: TWO.retention, ..Shape::default() });
         append(&mut appender(&heap, 0), &heap, 0).unwrap();
         let slow = spawn(&heap, |heap| {
             let active = roll::active(heap);
@@ -190,17 +208,12 @@ fn who_was_left_behind_catches_up() {
             tip.catch_up();
             (active, tip.close_log().unwrap())
         });
-        let quick = spawn(&heap, |heap| {
-            let mut by = appender(heap, 1);
-            [1, 2, 3].map(|value| (append(&mut by, heap, value), value))
-        });
+        let quick = spawn(&heap, run_ahead);
         let (active, count) = slow.join().unwrap();
-        let quick = quick.join().unwrap();
-        let appended: Vec<_> = quick.into_iter().filter_map(|(result, value)| Some((result.ok()?, value))).collect();
+        let appended = quick.join().unwrap();
         SEEN.mark_if(0, active == 0 && count == 4);
         SEEN.mark_if(1, active == 0 && count == 2);
-        assert_eq!(count, 1 + appended.len() as u64);
-        dense(&heap, appended.into_iter().chain([(0, 0)]));
+        assert_eq!(count, 1 + appended);
     });
     SEEN.assert_all();
 }

@@ -127,8 +127,9 @@ impl<'m, M: Memory> Cursor<'m, M> {
     /// [`NoPlace`]; the cursor and its gate stay where they are.
     pub fn seek(&mut self, seq: u64) -> Result<(), NoPlace> {
         let (segment, base) = place_of(self.find(seq))?;
-        let found = Self::at_start(self.memory, segment, base, self.gate);
-        let found = found.forward_to(seq)?;
+        // The gate does not hold an older segment yet.
+        let gate = self.gate.filter(|_| segment >= self.segment);
+        let found = Self::at_start(self.memory, segment, base, gate).forward_to(seq)?;
         if let Some(gate) = self.gate {
             if found.segment >= self.segment {
                 hold::advance(gate, found.segment);
@@ -136,7 +137,7 @@ impl<'m, M: Memory> Cursor<'m, M> {
                 return Err(NoPlace::Gone);
             }
         }
-        *self = found;
+        *self = Self { gate: self.gate, ..found };
         Ok(())
     }
 
