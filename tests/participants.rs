@@ -270,11 +270,10 @@ fn joiner() {
     let (log, _parent) = shmlog::inherited().unwrap();
     for _ in 0..if common::is_long() { 500_000 } else { 5000 } {
         let mut reader = log.reader_builder().gated(true).start(Start::Oldest).unwrap();
-        let mut seq = reader.position();
-        for record in reader.batch().unwrap() {
+        let first = reader.position();
+        for (record, seq) in reader.batch().unwrap().zip(first..) {
             assert_eq!(record.seq(), seq);
             assert_eq!(record.to_vec().unwrap(), seq.to_le_bytes().repeat(20), "{seq}");
-            seq += 1;
         }
     }
 }

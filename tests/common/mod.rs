@@ -3,6 +3,7 @@
 
 use shmlog::{CreateError, HugePageSize, HugePages, Log, LogBuilder};
 use std::fs::read_to_string;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -58,9 +59,9 @@ pub fn succeed(child: Child) {
     assert!(status.success(), "a child failed: {status}");
 }
 
-/// Says why a test, or a part of it, does not run here.
+/// Says why a test, or a part of it, does not run here: past the harness, which would keep it to itself.
 pub fn skip(what: &str, why: impl std::fmt::Display) {
-    eprintln!("SKIPPED {what}: {why}");
+    writeln!(std::io::stderr(), "SKIPPED {what}: {why}").unwrap();
 }
 
 pub fn is_root() -> bool {
