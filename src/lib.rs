@@ -75,6 +75,8 @@ mod log;
 #[cfg(not(loom))]
 mod mapped;
 #[cfg(not(loom))]
+mod participant;
+#[cfg(not(loom))]
 mod pass;
 #[cfg(not(loom))]
 mod preamble;
@@ -95,6 +97,8 @@ pub use crate::error::{
 pub use crate::layout::geometry::BadGeometry;
 #[cfg(not(loom))]
 pub use crate::log::*;
+#[cfg(not(loom))]
+pub use crate::participant::{Holder, Role};
 #[cfg(not(loom))]
 pub use crate::pass::{Worker, inherited};
 #[cfg(not(loom))]

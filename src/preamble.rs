@@ -7,6 +7,7 @@ use crate::error::AttachError;
 use crate::layout::board::{BOARD_MAGIC, BoardHeader};
 use crate::layout::control::{FORMAT_VERSION, LOG_MAGIC, NAME_BYTES, NAME_OFFSET, Preamble};
 use crate::layout::geometry::{BadGeometry, Geometry, MAX_SLOTS};
+use crate::layout::text::{get_text, put_text};
 use crate::region::Region;
 use crate::sync::{AtomicU64, Fencing, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
 
@@ -34,30 +35,6 @@ pub(crate) fn put_id(words: &[AtomicU64; 2], id: u128) {
 
 pub(crate) fn get_id(words: &[AtomicU64; 2]) -> u128 {
     u128::from(words[0].load(Relaxed)) | u128::from(words[1].load(Relaxed)) << 64
-}
-
-/// Writes a text into words, zero padded; what does not fit is left out.
-pub(crate) fn put_text(words: &[AtomicU64], text: &[u8]) {
-    for (word, at) in words.iter().zip((0..).step_by(8)) {
-        let mut bytes = [0; 8];
-        let rest = text.get(at..).unwrap_or(&[]);
-        let len = rest.len().min(8);
-        bytes[..len].copy_from_slice(&rest[..len]);
-        word.store(u64::from_le_bytes(bytes), Relaxed);
-    }
-}
-
-/// Reads `N` bytes of text out of words.
-pub(crate) fn get_text<const N: usize>(words: &[AtomicU64]) -> [u8; N] {
-    let mut text = [0; N];
-    crate::core::copy::read(words, &mut text);
-    text
-}
-
-/// The text before the padding; what is no UTF-8 is replaced.
-pub(crate) fn text(bytes: &[u8]) -> String {
-    let end = bytes.iter().position(|&byte| byte == 0).unwrap_or(bytes.len());
-    String::from_utf8_lossy(&bytes[..end]).into_owned()
 }
 
 fn too_small(region: &Region, what: &'static str) -> AttachError {

@@ -21,6 +21,8 @@ pub mod board;
 pub mod control;
 pub mod entry;
 pub mod geometry;
+#[cfg(not(loom))]
+pub mod text;
 pub mod words;
 
 #[cfg(target_endian = "big")]

@@ -7,8 +7,9 @@ use crate::core::memory::{Memory, Retention};
 use crate::core::roll::Kept;
 use crate::core::tip::Blocked;
 use crate::error::AppendError;
-use crate::log::seat::{self, Holder};
+use crate::log::seat;
 use crate::mapped::Mapped;
+use crate::participant::Holder;
 use crate::sync::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 

@@ -2,9 +2,10 @@
 
 use crate::core::memory::{Memory, Retention};
 use crate::core::{locate, roll};
-use crate::log::seat::{Holder, Role, is_alive};
+use crate::layout::text::text;
+use crate::log::seat::is_alive;
 use crate::mapped::Mapped;
-use crate::preamble::text;
+use crate::participant::{Holder, Role};
 use crate::sync::{Fencing, Ordering::Relaxed};
 use crate::sys::memory::{Footing, page_bytes_at, small_page_bytes};
 use rustix::fs::{SealFlags, fcntl_get_seals};

@@ -21,7 +21,6 @@ pub use builder::{HugePageSize, HugePages, LogBuilder};
 pub use info::{Backing, LogInfo, ParticipantInfo};
 pub use reader::Reader;
 pub use record::{Parts, Record, View};
-pub use seat::{Holder, Role};
 pub use slot::Slot;
 pub use start::{ReaderBuilder, Start};
 pub use wait::Wait;

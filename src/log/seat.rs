@@ -7,90 +7,19 @@
 
 use crate::core::hold;
 use crate::error::JoinError;
-use crate::layout::board::{PARTICIPANT_NAME_BYTES, Slot};
+use crate::layout::board::Slot;
+use crate::layout::text::put_text;
 use crate::mapped::Mapped;
-use crate::preamble::{get_text, put_text, text};
+use crate::participant::{Holder, Role};
 use crate::region::Region;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 use crate::sys::lock::{self, Mode};
 use crate::sys::reopen::reopen;
-use std::fmt;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 const APPEND_LOCK: u64 = 0;
-
-/// What a participant does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u8)]
-pub enum Role {
-    /// Appends among others.
-    Appender = 1,
-    /// Appends alone.
-    ExclusiveAppender = 2,
-    /// Reads, and may be lapped.
-    Reader = 3,
-    /// Reads, and appenders wait for it.
-    GatedReader = 4,
-}
-
-impl Role {
-    fn from_word(word: u64) -> Option<Self> {
-        [Self::Appender, Self::ExclusiveAppender, Self::Reader, Self::GatedReader]
-            .into_iter()
-            .find(|&role| role as u64 == word)
-    }
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Appender => "appender",
-            Self::ExclusiveAppender => "exclusive appender",
-            Self::Reader => "reader",
-            Self::GatedReader => "gated reader",
-        })
-    }
-}
-
-/// Who holds a segment. As the board says it: a hostile participant can lie about itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Holder {
-    /// Index of its slot.
-    pub slot: usize,
-    /// Its process id in its own pid namespace.
-    pub pid: u64,
-    /// What it does, if that makes sense.
-    pub role: Option<Role>,
-    name: [u8; PARTICIPANT_NAME_BYTES],
-}
-
-impl Holder {
-    /// Its name.
-    pub fn name(&self) -> String {
-        text(&self.name)
-    }
-
-    pub(crate) fn of(slot: &Slot, index: usize) -> Self {
-        Self {
-            slot: index,
-            pid: slot.pid.load(Relaxed),
-            role: Role::from_word(slot.role.load(Relaxed)),
-            name: get_text(&slot.name),
-        }
-    }
-}
-
-impl fmt::Display for Holder {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.role {
-            Some(role) => write!(f, "{role} ")?,
-            None => f.write_str("participant ")?,
-        }
-        write!(f, "{:?} (pid {}, slot {})", self.name(), self.pid, self.slot)
-    }
-}
 
 /// See the module. Freed on drop.
 #[derive(Debug)]

@@ -1,0 +1,32 @@
+//! Allocating.
+
+/// Why an arena gave nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ArenaError {
+    /// Not enough is left. Nothing was consumed.
+    #[error("{wanted_bytes} bytes are wanted, {left_bytes} are left")]
+    Full {
+        /// Bytes wanted.
+        wanted_bytes: u64,
+        /// Bytes left.
+        left_bytes: u64,
+    },
+    /// An alignment that is no power of two, or more than a page.
+    #[error("an alignment of {align_bytes} bytes: allowed are powers of two up to 4096")]
+    Alignment {
+        /// Bytes wanted.
+        align_bytes: u64,
+    },
+    /// A handle that lies outside the arena: of another one, or made up.
+    #[error("{len_bytes} bytes at {offset_bytes} lie outside the arena")]
+    OutOfRange {
+        /// Where.
+        offset_bytes: u64,
+        /// How long.
+        len_bytes: u64,
+    },
+    /// The arena is mapped for reading only.
+    #[error("the arena is open for reading only")]
+    ReadOnly,
+}

@@ -1,0 +1,69 @@
+//! Taking handles.
+
+use crate::error::AttachError;
+use std::io;
+
+/// Why a handle could not be had.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JoinError {
+    /// The log was opened or received for reading only.
+    #[error("the log is open for reading only: open it with Access::Append, or be sent it so")]
+    ReadOnly,
+    /// An exclusive appender is attached.
+    #[error("an exclusive appender is attached: only one appender while it lives")]
+    ExclusiveAttached,
+    /// Other appenders are attached.
+    #[error("other appenders are attached: an exclusive one must be alone")]
+    OthersAttached,
+    /// All slots are taken by the living.
+    #[error("all {slots} slots for this role are taken: make the log with more (`LogBuilder::slots`)")]
+    BoardFull {
+        /// Slots there are.
+        slots: usize,
+    },
+    /// A gate needs a log that waits for it.
+    #[error("the log overwrites its oldest records: gated readers need Retention::Gated or Keep")]
+    NotGated,
+    /// The reader has no slot on the board.
+    #[error("the reader has no slot on the board to hold a record with")]
+    NoSeat,
+    /// The record has been given up.
+    #[error("record {seq} has been given up, the oldest is {oldest}")]
+    Gone {
+        /// The record wanted.
+        seq: u64,
+        /// The oldest one retained.
+        oldest: u64,
+    },
+    /// The record does not exist yet.
+    #[error("record {seq} does not exist yet")]
+    Ahead {
+        /// The record wanted.
+        seq: u64,
+    },
+    /// The region breaks its own rules.
+    #[error("the control page or an index is damaged: a peer wrote what no peer may")]
+    Corrupt,
+    /// This process can't take part.
+    #[error(transparent)]
+    Attach(#[from] AttachError),
+    /// The system refused.
+    #[error("{doing}: {source}")]
+    Os {
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl JoinError {
+    pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Self {
+        let source = source.into();
+        match source.kind() {
+            io::ErrorKind::Unsupported => Self::Attach(AttachError::NoProc),
+            _ => Self::Os { doing, source },
+        }
+    }
+}
