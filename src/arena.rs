@@ -110,7 +110,7 @@ impl Arena {
             return Err(CreateError::Exists { path: path.to_owned() });
         }
         let draft = directory::sibling(path);
-        let len = region_bytes(capacity_bytes, memory::small_page_bytes())?;
+        let len = region_bytes(capacity_bytes, directory::page_bytes_beside(path)?)?;
         let file = memory::create_file(&draft, len, 0o600)?;
         let made = Self::format(file).and_then(|arena| directory::rename(&draft, path).map(|()| arena));
         made.inspect_err(|_| drop(std::fs::remove_file(&draft)))

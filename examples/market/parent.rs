@@ -47,9 +47,9 @@ pub fn run(args: &Args) -> Result<()> {
     progress.clear();
     let report = Report { feed_fault: feed.fault(), published, is_paced, log: log.info(), workers };
     if args.json {
-        println!("{}", report.to_json())
+        println!("{}", report.to_json());
     } else {
-        println!("{report}")
+        println!("{report}");
     }
     report.verdict()
 }

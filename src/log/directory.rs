@@ -47,11 +47,20 @@ fn fill_and_rename<T>(
     draft: &Path,
     fill: impl FnOnce(&Path, u64) -> Result<T, CreateError>,
 ) -> Result<T, CreateError> {
-    let dir = File::open(draft).map_err(|error| CreateError::os("opening the directory", error))?;
-    let page_bytes = memory::page_bytes_at(&dir).map_err(|error| CreateError::os("fstatfs", error))?;
-    let made = fill(draft, page_bytes)?;
+    let made = fill(draft, page_bytes_in(draft)?)?;
     rename(draft, path)?;
     Ok(made)
+}
+
+fn page_bytes_in(dir: &Path) -> Result<u64, CreateError> {
+    let dir = File::open(dir).map_err(|error| CreateError::os("opening the directory", error))?;
+    memory::page_bytes_at(&dir).map_err(|error| CreateError::os("fstatfs", error))
+}
+
+/// Bytes of a page of a file at `path`, which is not there yet.
+pub(crate) fn page_bytes_beside(path: &Path) -> Result<u64, CreateError> {
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty());
+    page_bytes_in(dir.unwrap_or(Path::new(".")))
 }
 
 /// Gives what was made as `draft` its name, unless that is taken.
@@ -70,14 +79,15 @@ pub(crate) fn sibling(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The files of the log at `path`, which is its directory or the log file in it. The lock file only
-/// with `is_appending`; the board writable unless `is_observing`.
+/// The files of a log.
 pub(crate) struct Files {
     pub(crate) log: OwnedFd,
     pub(crate) board: OwnedFd,
     pub(crate) lock: Option<OwnedFd>,
 }
 
+/// Opens the files of the log at `path`, which is its directory or the log file in it, as far as
+/// `access` needs them.
 pub(crate) fn open(path: &Path, access: super::Access) -> Result<Files, AttachError> {
     let dir = directory_of(path);
     let open = |name: &str, is_writable: bool| {

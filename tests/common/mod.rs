@@ -61,7 +61,8 @@ pub fn succeed(child: Child) {
 
 /// Says why a test, or a part of it, does not run here: past the harness, which would keep it to itself.
 pub fn skip(what: &str, why: impl std::fmt::Display) {
-    writeln!(std::io::stderr(), "SKIPPED {what}: {why}").unwrap();
+    let line = format!("SKIPPED {what}: {why}\n");
+    std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
 pub fn is_root() -> bool {
