@@ -66,7 +66,7 @@ impl Source {
                 Ok(decoded) => decoded?,
                 Err(ReadError::Closed) => break,
                 // The gap shows at the next record.
-                Err(ReadError::Lagged { .. }) => continue,
+                Err(ReadError::Lagged { .. } | ReadError::GivenUp { .. }) => continue,
                 Err(error) => return Err(error.into()),
             }
             if self.records > before {

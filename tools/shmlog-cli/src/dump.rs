@@ -106,7 +106,7 @@ impl<W: Write> Dump<'_, W> {
                 Ok(None) if self.wait()? => {}
                 Ok(None) => break,
                 Err(ReadError::Closed) => break,
-                Err(ReadError::Lagged { next, .. }) => self.catch_up(next)?,
+                Err(ReadError::Lagged { next, .. } | ReadError::GivenUp { oldest: next, .. }) => self.catch_up(next)?,
                 Err(error) => {
                     self.out.flush()?;
                     return Err(error.into());
