@@ -19,7 +19,7 @@ cargo test --workspace
 cargo test --example market
 
 step docs
-RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --document-private-items
+RUSTDOCFLAGS="-D warnings" cargo doc -p shmlog --no-deps --document-private-items
 
 step models
 ci/loom.sh
