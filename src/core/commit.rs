@@ -33,12 +33,12 @@ pub enum Attempt {
 
 /// Tries to replace `guess`, a word of an older lap or zero, by `word`.
 ///
-/// SYNC commit: Release on success, read by `Cursor::peek`, `find_end` and `locate::committed` (Acquire).
-/// Acquire on failure: who finds a `close` goes on to write into the next window, after all that
-/// its closer had waited for (SYNC leave, `hold`).
+/// SYNC commit: Release on success, read by `Cursor::peek`, `find_end` and `locate::committed`
+/// (Acquire). Nothing on failure: who finds a `close` looks for the end again, and `find_end` fences,
+/// before it writes into the next window.
 #[inline]
 pub fn attempt(slot: &AtomicU64, tag: Tag, guess: u64, word: u64) -> Attempt {
-    match slot.compare_exchange(guess, word, Release, Acquire) {
+    match slot.compare_exchange(guess, word, Release, Relaxed) {
         Ok(_) => Attempt::Done,
         Err(now) if !tag.is_current(now) => Attempt::Stale(now),
         Err(now) if entry::kind(now) == Kind::Close => Attempt::Ended,

@@ -125,6 +125,8 @@ impl<'m, M: Memory> Shared<'m, M> {
     fn follow(&mut self) -> Result<(), Blocked> {
         self.tip.advance()?;
         self.tip.catch_up();
+        // Else this append, following N segments, would wait for its own pin.
+        hold::advance(self.hold, self.tip.segment);
         self.guesses = Guesses::new();
         Ok(())
     }

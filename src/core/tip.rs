@@ -8,7 +8,7 @@ use crate::core::roll::{self, Kept};
 use crate::hint::prefetch_write;
 use crate::layout::LINE_WORDS;
 use crate::layout::entry::{self, Tag};
-use crate::sync::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
+use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::Release, fence};
 
 /// How far ahead of the record just written arena lines are fetched for writing, in words.
 /// Measured: 128 to 1024 bytes do equally well.
@@ -188,7 +188,7 @@ impl<'m, M: Memory> Tip<'m, M> {
         let active = roll::active(self.memory);
         // More than a lap ahead is impossible while this segment is held.
         if active > self.segment + 1 && active - self.segment < self.memory.windows() {
-            let base = self.memory.base(active).load(Acquire);
+            let base = self.memory.base(active).load(Relaxed);
             *self = Self::at_start(self.memory, active, base);
         }
     }
