@@ -4,7 +4,7 @@ use crate::core::{bump, copy};
 use crate::error::{ArenaError, AttachError, CreateError};
 use crate::layout::Line;
 use crate::layout::control::{ARENA_MAGIC, BASES_OFFSET, CONTROL_OFFSET, FORMAT_VERSION, Preamble};
-use crate::log::builder::{label, on_pages, random_id};
+use crate::log::builder::{OWNER, label, on_pages, random_id};
 use crate::log::{HugePages, directory};
 use crate::preamble::{check_magic, get_id, put_id, put_magic};
 use crate::region::Region;
@@ -96,7 +96,7 @@ impl Arena {
     pub fn create_on(name: &str, capacity_bytes: u64, pages: HugePages) -> Result<Self, CreateError> {
         Self::format(on_pages(pages, |huge| {
             let page_bytes = huge.map_or_else(memory::small_page_bytes, HugePage::bytes);
-            memory::create_memfd(&label(name, "arena"), region_bytes(capacity_bytes, page_bytes)?, huge)
+            memory::create_memfd(&label(name, "arena"), region_bytes(capacity_bytes, page_bytes)?, huge, OWNER)
         })?)
     }
 

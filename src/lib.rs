@@ -32,7 +32,8 @@
 //!    resizing.
 //! 5. Readers need no write access to the log.
 //! 6. Memory is allocated when the log is made. Appending and reading make no system call, no
-//!    allocation and no page fault per record; a segment's end costs an appender one `membarrier`.
+//!    allocation and no page fault per record, unless a reader is asleep and must be woken; a segment's
+//!    end costs an appender one `membarrier`.
 //!
 //! # What is where
 //!

@@ -53,8 +53,8 @@ impl Mapped {
         Ok(Self { control, bases, slots, doorbells, traits, log, board, lock })
     }
 
-    /// Prepares this process for holding segments, as appenders, gated and pinned readers do:
-    /// registers for the recyclers' barrier, without which a light fence is none, and tries it.
+    /// Prepares this process for appending: registers for the recyclers' barrier, without which the
+    /// light fence of a pin is none, and tries it. Readers fence for themselves.
     pub(crate) fn register(&self) -> Result<(), AttachError> {
         if self.traits.fencing == Fencing::Portable {
             return Ok(());

@@ -1,8 +1,8 @@
 //! Bugs that were found, each with its story.
 
 use shmlog::{
-    Access, AppendError, Arena, AttachError, CreateError, JoinError, Log, LogBuilder, ReadError, Reader, Retention,
-    Start,
+    Access, AppendError, Arena, AttachError, CreateError, HugePageSize, HugePages, JoinError, Log, LogBuilder,
+    ReadError, Reader, Retention, Start,
 };
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -232,4 +232,55 @@ fn observers_read() {
     assert!(matches!(reader.pin(), Err(JoinError::NoSeat)));
     assert!(matches!(observed.appender(), Err(JoinError::ReadOnly)));
     assert!(log.info().participants.is_empty());
+}
+
+/// A memfd's mode is 0777: whoever was sent a read-only descriptor could open it anew for writing, of
+/// whatever user it was.
+#[test]
+fn another_user_cannot_reopen_the_log_for_writing() {
+    if !nix::unistd::geteuid().is_root() {
+        println!("skipped: only root can become another user");
+        return;
+    }
+    let _log = small().create_memfd("guarded").unwrap();
+    let descriptors = std::fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
+    let is_log = |path: &PathBuf| {
+        std::fs::read_link(path).is_ok_and(|target| target.as_os_str() == "/memfd:shmlog:guarded:log (deleted)")
+    };
+    let path = descriptors.into_iter().find(is_log).expect("the log is open");
+    let reopens = |how: &str| {
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", how]).stdin(File::open(&path).unwrap()).stderr(std::process::Stdio::null());
+        std::os::unix::process::CommandExt::uid(&mut shell, 65_534).status().unwrap().success()
+    };
+    assert!(reopens("exec 3< /proc/self/fd/0"), "reading is what it may");
+    assert!(!reopens("exec 3<> /proc/self/fd/0"), "writing is not");
+}
+
+/// `Require` was ignored for named logs.
+#[test]
+fn required_huge_pages_are_required_of_named_logs_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let builder = small().huge_pages(HugePages::Require(HugePageSize::TwoMiB));
+    let error = builder.create_at(dir.path().join("log")).unwrap_err();
+    assert!(matches!(error, CreateError::NotHugetlbfs { wanted_bytes: 0x20_0000, .. }), "{error}");
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0, "nothing is left behind");
+}
+
+/// Who waits for a reservation of somebody else can say for how long; it was 100 ms.
+#[test]
+fn an_append_that_may_not_stall_does_not() {
+    let log = small().create_memfd("stalled").unwrap();
+    let mut holder = log.appender_named("holder").unwrap();
+    let _slot = holder.reserve(48).unwrap();
+    let mut appender = log.appender().unwrap();
+    appender.set_stall_wait(Duration::ZERO);
+    let (full, slowest) = (0..1_000_000)
+        .find_map(|_| {
+            let started = Instant::now();
+            appender.append(&[0; 48]).err().map(|full| (full, started.elapsed()))
+        })
+        .expect("the reservation holds its segment");
+    assert!(full.to_string().contains("\"holder\""), "{full}");
+    assert!(slowest < Duration::from_millis(90), "{slowest:?}");
 }

@@ -11,7 +11,7 @@ pub enum CreateError {
     /// A size that is out of range.
     #[error("the log can't have this shape: {0}")]
     Geometry(#[from] BadGeometry),
-    /// `Pages::Require`: the pool of huge pages is too small.
+    /// `HugePages::Require`: the pool of huge pages is too small.
     #[error(
         "{pages_wanted} huge pages of {page_bytes} bytes are needed, {pages_free} of {pages_total} in the pool are free; \
          enlarge it: echo {pages_needed} > /sys/kernel/mm/hugepages/hugepages-{}kB/nr_hugepages (2 MiB pages: sysctl vm.nr_hugepages={pages_needed})",
@@ -33,6 +33,18 @@ pub enum CreateError {
     #[error("no room for {wanted_bytes} bytes: free memory or disk space, raise the tmpfs size limit, or ask for less")]
     NoSpace {
         /// Bytes of the region.
+        wanted_bytes: u64,
+    },
+    /// `HugePages::Require` for a named log whose directory is not on a hugetlbfs of that page size.
+    #[error(
+        "{path} is on pages of {found_bytes} bytes, required are {wanted_bytes}: mount a hugetlbfs (mount -t hugetlbfs -o pagesize={wanted_bytes} none DIR) and make the log there"
+    )]
+    NotHugetlbfs {
+        /// Where the log was to be.
+        path: PathBuf,
+        /// Bytes of a page there.
+        found_bytes: u64,
+        /// Bytes of a page wanted.
         wanted_bytes: u64,
     },
     /// There is something of that name.
@@ -125,7 +137,7 @@ pub enum AttachError {
     /// /proc is needed to open a second description of a passed descriptor.
     #[error("/proc is not mounted: mount it (mount -t proc proc /proc), descriptors are reopened through it")]
     NoProc,
-    /// The log uses asymmetric fences and this process may not.
+    /// The log uses asymmetric fences and this process, which wants to append, may not.
     #[error("membarrier(2) is not available here ({source}): create the log with Fencing::Portable")]
     NoBarrier {
         /// What the system said.

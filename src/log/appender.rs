@@ -100,11 +100,12 @@ impl<M: Mode> Appender<M> {
         Ok(Self { core, seat, patience: Patience::default(), limit_bytes })
     }
 
-    /// Appends one record and returns its sequence number. Never waits, except up to 100 ms for
-    /// another appender that was preempted in the middle of its own append and pins the oldest
-    /// segment.
+    /// Appends one record and returns its sequence number. When it returns, the record is there for
+    /// every process.
     ///
-    /// When it returns, the record is there for every process.
+    /// Never waits, except when the log has come round to a segment that another live appender pins:
+    /// one that was preempted in the middle of its append, or has a [`Slot`] out. It is given 100 ms
+    /// ([`Appender::set_stall_wait`]), once.
     ///
     /// # Errors
     /// [`AppendError`]; nothing was appended and nothing consumed.
@@ -192,6 +193,12 @@ impl<M: Mode> Appender<M> {
         let count = self.run(Append::try_close)?;
         self.ring();
         Ok(count)
+    }
+
+    /// How long an append that meets another appender's pin, or has to clear the dead, tries before it
+    /// returns `Full`; 100 ms by default. Zero: one attempt.
+    pub fn set_stall_wait(&mut self, stall_wait: Duration) {
+        self.patience.stall_wait = stall_wait;
     }
 
     /// The longest record, in bytes.

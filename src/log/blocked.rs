@@ -15,21 +15,29 @@ use std::time::{Duration, Instant};
 
 /// How long an append tries again: for another appender that pinned the oldest segment and was
 /// preempted in the middle of its append, or to clear the dead.
-pub(crate) const STALL_WAIT: Duration = Duration::from_millis(100);
+const STALL_WAIT: Duration = Duration::from_millis(100);
 /// How often an append tries again for a reader that may only be looking whether it came too late.
 const READER_TRIES: u32 = 8;
 /// How long a verdict «alive» is believed.
 const PROBE_EVERY: Duration = Duration::from_millis(1);
 
 /// One appender's memory of who was in the way.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Patience {
+    /// How long to try again at most.
+    pub(crate) stall_wait: Duration,
     /// When the holder in the way was last seen alive, and which slot it has.
     probed: Option<(Instant, usize)>,
     /// When the append in hand was first blocked, and how often it was since.
     blocked: Option<(Instant, u32)>,
     /// The slot and hold word of an appender that was waited for in vain: not again.
     stuck: Option<(usize, u64)>,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { stall_wait: STALL_WAIT, probed: None, blocked: None, stuck: None }
+    }
 }
 
 impl Patience {
@@ -60,7 +68,7 @@ impl Patience {
         let (since, tries) = self.blocked.map_or_else(|| (Instant::now(), 0), |(since, tries)| (since, tries + 1));
         self.blocked = Some((since, tries));
         // A bound on everything below: a hostile peer may write hold words as fast as they are cleared.
-        if tries > 0 && since.elapsed() >= STALL_WAIT {
+        if tries > 0 && since.elapsed() >= self.stall_wait {
             self.stuck = Some((index, hold));
             return Err(full());
         }

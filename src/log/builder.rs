@@ -16,6 +16,12 @@ use std::path::Path;
 use std::sync::Once;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+/// Mode of what only its owner may reopen for writing: an anonymous file has no name, but whoever has a
+/// descriptor can open it anew through /proc as far as its mode allows.
+pub(crate) const OWNER: u32 = 0o644;
+/// Mode of what every participant reopens, to lock a byte of it.
+const EVERYBODY: u32 = 0o666;
+
 /// Size of a huge page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HugePageSize {
@@ -134,7 +140,8 @@ impl LogBuilder {
         self
     }
 
-    /// Huge pages for [`LogBuilder::create_memfd`]; [`HugePages::Off`] by default.
+    /// Huge pages; [`HugePages::Off`] by default. A named log has those of its file system, and only
+    /// `Require` makes a difference there: it is an error if they are others.
     #[must_use]
     pub fn huge_pages(mut self, huge_pages: HugePages) -> Self {
         self.huge_pages = huge_pages;
@@ -174,8 +181,8 @@ impl LogBuilder {
     /// [`CreateError`]; nothing is left behind.
     pub fn create_memfd(&self, name: &str) -> Result<Log, CreateError> {
         let (log, traits) = self.create_log_memfd(name)?;
-        let board = memory::create_memfd(&label(name, "board"), small_pages(board_bytes(&traits)), None)?;
-        let lock = memory::create_memfd(&label(name, "lock"), 0, None)?;
+        let board = memory::create_memfd(&label(name, "board"), small_pages(board_bytes(&traits)), None, EVERYBODY)?;
+        let lock = memory::create_memfd(&label(name, "lock"), 0, None, EVERYBODY)?;
         self.format(&traits, log, board, lock)
     }
 
@@ -190,6 +197,12 @@ impl LogBuilder {
     pub fn create_at(&self, path: impl AsRef<Path>) -> Result<Log, CreateError> {
         let path = path.as_ref();
         directory::create(path, |dir, page_bytes| {
+            if let HugePages::Require(size) = self.huge_pages
+                && HugePage::from(size).bytes() != page_bytes
+            {
+                let wanted_bytes = HugePage::from(size).bytes();
+                return Err(CreateError::NotHugetlbfs { path: path.to_owned(), found_bytes: page_bytes, wanted_bytes });
+            }
             let traits = self.traits(&directory::name_of(path), page_bytes)?;
             let whole = |bytes: u64| bytes.next_multiple_of(page_bytes);
             let log = memory::create_file(&dir.join(directory::LOG), traits.geometry.region_bytes(), self.mode)?;
@@ -202,7 +215,7 @@ impl LogBuilder {
     fn create_log_memfd(&self, name: &str) -> Result<(File, Traits), CreateError> {
         on_pages(self.huge_pages, |huge| {
             let traits = self.traits(name, huge.map_or_else(memory::small_page_bytes, HugePage::bytes))?;
-            let file = memory::create_memfd(&label(name, "log"), traits.geometry.region_bytes(), huge)?;
+            let file = memory::create_memfd(&label(name, "log"), traits.geometry.region_bytes(), huge, OWNER)?;
             Ok((file, traits))
         })
     }

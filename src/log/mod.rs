@@ -37,7 +37,8 @@ use std::sync::Arc;
 pub enum Access {
     /// Append and read.
     Append,
-    /// Read: the log is mapped read-only, the board writable.
+    /// Read: the log is mapped read-only, the board writable. Whether appenders live is not known here:
+    /// readers have no descriptor of their locks.
     Read,
     /// Look on: log and board are mapped read-only. Readers take no slot, can't gate, and wait by
     /// looking now and then.

@@ -10,7 +10,7 @@ use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 /// Names the inherited socket in the worker's environment.
@@ -23,19 +23,26 @@ const NONE: u32 = u32::MAX;
 pub struct Worker {
     /// The process.
     pub child: Child,
-    /// The socket that the log was sent over: more logs can be, and anything else. At its end of
-    /// file the worker is gone.
+    /// The socket that the log was sent over. The first thing to come over it is the worker's answer,
+    /// so call [`Worker::wait_attached`] before any other use; then more logs can be sent over it, and
+    /// anything else. At its end of file the worker is gone.
     pub socket: UnixStream,
     log: Log,
+    is_attached: OnceLock<()>,
 }
 
 impl Worker {
-    /// Waits until the worker has attached to the log.
+    /// Waits until the worker has attached to the log. Readers it takes come later: to be sure that a
+    /// gated one misses nothing, have it say so over [`Worker::socket`] before you append.
     ///
     /// # Errors
     /// [`PassError`]: it refused, died or is silent.
     pub fn wait_attached(&self, timeout: Duration) -> Result<(), PassError> {
-        self.log.await_answer(&self.socket, timeout)
+        if self.is_attached.get().is_none() {
+            self.log.await_answer(&self.socket, timeout)?;
+            let _ = self.is_attached.set(());
+        }
+        Ok(())
     }
 }
 
@@ -68,7 +75,7 @@ impl Log {
         // The command may be used again, when the number may mean another file.
         inherited.store(NONE, Relaxed);
         let child = child?;
-        Ok(Worker { child, socket: ours, log: self.clone() })
+        Ok(Worker { child, socket: ours, log: self.clone(), is_attached: OnceLock::new() })
     }
 }
 

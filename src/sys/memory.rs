@@ -2,7 +2,7 @@
 
 use crate::error::CreateError;
 use memfd::{FileSeal, HugetlbSize, MemfdOptions};
-use rustix::fs::{FallocateFlags, SealFlags, fallocate, fcntl_get_seals, fstat, fstatfs, ftruncate};
+use rustix::fs::{FallocateFlags, Mode, SealFlags, fallocate, fchmod, fcntl_get_seals, fstat, fstatfs, ftruncate};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
@@ -56,8 +56,9 @@ impl HugePage {
     }
 }
 
-/// A memfd of `len` bytes, all allocated, sealed against resizing and further seals.
-pub(crate) fn create_memfd(name: &str, len: u64, huge: Option<HugePage>) -> Result<File, CreateError> {
+/// A memfd of `len` bytes with permissions `mode`, all allocated, sealed against resizing and further
+/// seals.
+pub(crate) fn create_memfd(name: &str, len: u64, huge: Option<HugePage>, mode: u32) -> Result<File, CreateError> {
     let options = MemfdOptions::new().allow_sealing(true).hugetlb(huge.map(HugePage::size));
     let no_memory = |len| match huge {
         Some(huge) => huge.missing(len),
@@ -69,6 +70,7 @@ pub(crate) fn create_memfd(name: &str, len: u64, huge: Option<HugePage>) -> Resu
         Err(memfd::Error::Create(source)) => return Err(CreateError::os("memfd_create", source)),
         Err(other) => return Err(CreateError::os("memfd_create", io::Error::other(other))),
     };
+    fchmod(memfd.as_file(), Mode::from_raw_mode(mode)).map_err(|error| CreateError::os("fchmod", error))?;
     ftruncate(memfd.as_file(), len).map_err(|error| CreateError::os("sizing the memfd", error))?;
     allocate(memfd.as_file(), len)?.map_err(|()| no_memory(len))?;
     for seal in [FileSeal::SealShrink, FileSeal::SealGrow, FileSeal::SealSeal] {
