@@ -16,7 +16,7 @@ pub enum Fencing {
     /// The frequent side issues a compiler fence only; the rare side interrupts every core with
     /// `membarrier(GLOBAL_EXPEDITED)` (see membarrier(2)). The default.
     Asymmetric = 0,
-    /// Both sides issue a full fence: no system call, some 5-20 ns more for each append.
+    /// Both sides issue a full fence: no system call, a locked instruction more for each append.
     Portable = 1,
 }
 

@@ -48,11 +48,10 @@ pub enum Access {
 /// Whether attaching makes every page present in this process at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Prefault {
-    /// Yes: attaching takes 0.1-0.3 us for each 4 KiB page, and nothing faults later. The default;
-    /// an observer never does.
+    /// Yes: attaching takes longer, and nothing faults later. The default; an observer never does.
     #[default]
     Yes,
-    /// No: each page faults when it is first touched (1-2 us). The memory is allocated all the same.
+    /// No: each page faults when it is first touched. The memory is allocated all the same.
     No,
 }
 

@@ -24,8 +24,8 @@ pub enum Wait {
     Spin,
     /// Looks for some microseconds, then lets others run between looks.
     SpinThenYield,
-    /// Looks for some microseconds, then sleeps until woken (futex(2)): 5-20 us to wake, and the
-    /// appender pays for the wake, some microseconds. Each sleep, of 50 ms at most, costs one
+    /// Looks for some microseconds, then sleeps until woken (futex(2)): some microseconds to wake, and
+    /// the appender pays for the wake. Each sleep, of 50 ms at most, costs one
     /// `membarrier`. If the appender that should wake it is killed between commit and wake, it wakes by
     /// itself within those 50 ms.
     #[default]
