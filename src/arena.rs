@@ -1,15 +1,16 @@
 //! The bump allocator by itself: position-independent allocations for many processes.
 
 use crate::core::{bump, copy};
+use crate::create::{HugePages, OWNER, label, map_memfd, on_pages, random_id};
+use crate::directory;
 use crate::error::{ArenaError, AttachError, CreateError};
 use crate::layout::Line;
 use crate::layout::control::{ARENA_MAGIC, BASES_OFFSET, CONTROL_OFFSET, FORMAT_VERSION, Preamble};
-use crate::log::builder::{OWNER, label, on_pages, random_id};
-use crate::log::{HugePages, directory};
 use crate::preamble::{check_magic, get_id, put_id, put_magic};
 use crate::region::Region;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
-use crate::sys::memory::{self, HugePage};
+use crate::sys::inspect::small_page_bytes;
+use crate::sys::memory::{self, Allocate, HugePage};
 use std::fs::File;
 use std::marker::PhantomData;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -94,10 +95,12 @@ impl Arena {
     /// # Errors
     /// [`CreateError`]; nothing is left behind.
     pub fn create_on(name: &str, capacity_bytes: u64, pages: HugePages) -> Result<Self, CreateError> {
-        Self::format(on_pages(pages, |huge| {
-            let page_bytes = huge.map_or_else(memory::small_page_bytes, HugePage::bytes);
-            memory::create_memfd(&label(name, "arena"), region_bytes(capacity_bytes, page_bytes)?, huge, OWNER)
-        })?)
+        let file = on_pages(pages, |huge| {
+            let page_bytes = huge.map_or_else(small_page_bytes, HugePage::bytes);
+            let len = region_bytes(capacity_bytes, page_bytes)?;
+            memory::create_memfd(&label(name, "arena"), len, huge, OWNER, Allocate::All)
+        })?;
+        Self::format(map_memfd(file, "arena", false)?)
     }
 
     /// Makes an arena in a new file, which appears at once and whole.
@@ -111,8 +114,9 @@ impl Arena {
         }
         let draft = directory::sibling(path);
         let len = region_bytes(capacity_bytes, directory::page_bytes_beside(path)?)?;
-        let file = memory::create_file(&draft, len, 0o600)?;
-        let made = Self::format(file).and_then(|arena| directory::rename(&draft, path).map(|()| arena));
+        let file = memory::create_file(&draft, len, 0o600, Allocate::All)?;
+        let made = Region::map(file.into(), true, "arena").map_err(CreateError::from).and_then(Self::format);
+        let made = made.and_then(|arena| directory::rename(&draft, path).map(|()| arena));
         made.inspect_err(|_| drop(std::fs::remove_file(&draft)))
     }
 
@@ -147,8 +151,7 @@ impl Arena {
         Ok(Self { region })
     }
 
-    fn format(file: File) -> Result<Self, CreateError> {
-        let region = Region::map(file.into(), true, "arena")?;
+    fn format(region: Region) -> Result<Self, CreateError> {
         region.populate()?;
         if let Some(preamble) = region.view::<Preamble>(0) {
             put_id(&preamble.id, random_id()?);

@@ -70,6 +70,10 @@ mod anchor;
 #[cfg(not(loom))]
 mod arena;
 #[cfg(not(loom))]
+mod create;
+#[cfg(not(loom))]
+mod directory;
+#[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
 mod log;
@@ -84,12 +88,18 @@ mod preamble;
 #[cfg(not(loom))]
 mod region;
 #[cfg(not(loom))]
+mod row;
+#[cfg(not(loom))]
 mod sys;
+#[cfg(not(loom))]
+mod wait;
 
 #[cfg(not(loom))]
 pub use crate::arena::{Allocation, Arena, Typed};
 #[cfg(not(loom))]
 pub use crate::core::memory::Retention;
+#[cfg(not(loom))]
+pub use crate::create::{HugePageSize, HugePages};
 #[cfg(not(loom))]
 pub use crate::error::{
     AppendError, ArenaError, AttachError, CommitError, CreateError, JoinError, PassError, ReadError,
@@ -104,6 +114,8 @@ pub use crate::participant::{Holder, Role};
 pub use crate::pass::{Worker, inherited};
 #[cfg(not(loom))]
 pub use crate::sync::Fencing;
+#[cfg(not(loom))]
+pub use crate::wait::Wait;
 
 /// What the model checker's crate sees: the shipped algorithms and the words they borrow.
 #[cfg(loom)]

@@ -130,6 +130,12 @@ impl Mapped {
         }
     }
 
+    /// The fence between announcing oneself at a doorbell and the last look. Refused: a wake-up may be lost,
+    /// and the slice of a sleep is the bound.
+    pub(crate) fn waiter_fence(&self) -> impl Fn() {
+        || drop(self.heavy_fence())
+    }
+
     /// The indices of the appenders' slots.
     #[allow(clippy::cast_possible_truncation, reason = "at most MAX_SLOTS")]
     pub(crate) fn appender_slots(&self) -> Range<usize> {

@@ -17,11 +17,13 @@ pub enum Role {
     Reader = 3,
     /// Reads, and appenders wait for it.
     GatedReader = 4,
+    /// Loads snapshots, and looks at them in place.
+    SnapshotReader = 5,
 }
 
 impl Role {
     pub(crate) fn from_word(word: u64) -> Option<Self> {
-        [Self::Appender, Self::ExclusiveAppender, Self::Reader, Self::GatedReader]
+        [Self::Appender, Self::ExclusiveAppender, Self::Reader, Self::GatedReader, Self::SnapshotReader]
             .into_iter()
             .find(|&role| role as u64 == word)
     }
@@ -34,11 +36,12 @@ impl fmt::Display for Role {
             Self::ExclusiveAppender => "exclusive appender",
             Self::Reader => "reader",
             Self::GatedReader => "gated reader",
+            Self::SnapshotReader => "snapshot reader",
         })
     }
 }
 
-/// Who holds a segment. As the board says it: a hostile participant can lie about itself.
+/// Who holds a segment, or pins a buffer. As the board says it: a hostile participant can lie about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Holder {
     /// Index of its slot.

@@ -4,8 +4,10 @@
 use crate::error::AttachError;
 use crate::layout::words::Words;
 use crate::sync::AtomicU64;
+use crate::sys::inspect::{self, Footing, Inspected, small_page_bytes};
 use crate::sys::map::Map;
-use crate::sys::memory::{self, Footing, Inspected};
+use crate::sys::memory::seal_seals;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A mapped region: the file and its bytes, seen as atomics only.
@@ -14,6 +16,8 @@ pub(crate) struct Region {
     map: Map,
     file: OwnedFd,
     footing: Footing,
+    /// When it was mapped.
+    allocated_bytes: u64,
 }
 
 impl Region {
@@ -22,12 +26,22 @@ impl Region {
     /// The size is fixed from here on: by seals, or, for a named file, by the rule that nobody
     /// truncates it.
     pub(crate) fn map(file: OwnedFd, writable: bool, what: &'static str) -> Result<Self, AttachError> {
+        let region = Self::map_sparse(file, writable, what)?;
+        let len_bytes = region.len_bytes();
+        if region.allocated_bytes < len_bytes {
+            return Err(AttachError::NotAllocated { what, allocated_bytes: region.allocated_bytes, len_bytes });
+        }
+        Ok(region)
+    }
+
+    /// Maps all of `file`, which may have holes: who touches one may find no memory, which is a SIGBUS.
+    pub(crate) fn map_sparse(file: OwnedFd, writable: bool, what: &'static str) -> Result<Self, AttachError> {
         let Inspected { len_bytes, footing, allocated_bytes } =
-            memory::inspect(&file).map_err(|error| AttachError::os("inspecting the file", error))?;
+            inspect::inspect(&file).map_err(|error| AttachError::os("inspecting the file", error))?;
         if footing == Footing::Loose {
             return Err(AttachError::NotSealed { what });
         }
-        let min = memory::small_page_bytes();
+        let min = small_page_bytes();
         let wrong = AttachError::WrongSize {
             what,
             found_bytes: len_bytes,
@@ -36,17 +50,28 @@ impl Region {
         if len_bytes == 0 || !len_bytes.is_multiple_of(min) {
             return Err(wrong);
         }
-        if allocated_bytes < len_bytes {
-            return Err(AttachError::NotAllocated { what, allocated_bytes, len_bytes });
-        }
         let len = usize::try_from(len_bytes).map_err(|_| wrong)?;
         let map = Map::new(&file, len, writable).map_err(|error| AttachError::os("mapping", error))?;
-        Ok(Self { map, file, footing })
+        Ok(Self { map, file, footing, allocated_bytes })
     }
 
     /// Makes every page present, so that none faults later.
     pub(crate) fn populate(&self) -> Result<(), AttachError> {
         self.map.populate().map_err(|error| AttachError::os("populating the mapping", error))
+    }
+
+    /// Forbids further seals; if `is_write_sealed`, all writing but through this mapping, which then stays
+    /// with this very process.
+    pub(crate) fn seal(&self, is_write_sealed: bool) -> io::Result<()> {
+        if is_write_sealed {
+            self.map.keep_from_children()?;
+        }
+        seal_seals(&self.file, is_write_sealed)
+    }
+
+    /// Whether the file can't be written to any more, but through mappings that are there already.
+    pub(crate) fn is_write_sealed(&self) -> bool {
+        self.footing == Footing::Sealed && inspect::is_write_sealed(&self.file)
     }
 
     pub(crate) fn len_bytes(&self) -> u64 {

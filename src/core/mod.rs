@@ -13,9 +13,12 @@
 //! | `cursor`, `locate` | a reader's place; finding a record by sequence number |
 //! | `copy` | bytes to words and back |
 //! | `doorbell` | waking who sleeps |
+//! | `cell` | a snapshot slot: announce, write, publish; load, pin |
+//! | `pins` | who looks at a snapshot in place |
 
 pub mod append;
 pub mod bump;
+pub mod cell;
 pub mod commit;
 pub mod copy;
 pub mod cursor;
@@ -24,6 +27,7 @@ pub mod exclusive;
 pub mod hold;
 pub mod locate;
 pub mod memory;
+pub mod pins;
 pub mod roll;
 pub mod shared;
 pub mod tip;

@@ -45,6 +45,9 @@ pub enum PassError {
     /// More was asked for than this process may give.
     #[error("this process has the log for reading only and can't pass it on for appending")]
     ReadOnly,
+    /// The region is sealed against writing.
+    #[error("it is sealed: only the process that made it can write to it, and nobody can be given more than reading")]
+    Sealed,
     /// `shmlog::inherited` in a process that no `Log::spawn` started, or called twice.
     #[error("no log was inherited: the environment variable {variable} is missing or names no socket")]
     NotInherited {

@@ -47,6 +47,12 @@ pub enum CreateError {
         /// Bytes of a page wanted.
         wanted_bytes: u64,
     },
+    /// A named file that is to be sealed against writing.
+    #[error("{path}: only an anonymous log or snapshot can be sealed against writing (create_memfd)")]
+    NoSeals {
+        /// Where it was to be.
+        path: PathBuf,
+    },
     /// There is something of that name.
     #[error("{path} exists: open it, remove it with `Log::remove`, or choose another name")]
     Exists {

@@ -21,6 +21,7 @@ pub mod board;
 pub mod control;
 pub mod entry;
 pub mod geometry;
+pub mod slots;
 #[cfg(not(loom))]
 pub mod text;
 pub mod words;

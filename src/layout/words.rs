@@ -2,8 +2,9 @@
 #![allow(unsafe_code, reason = "the marker's promise is made here, once, for every layout type")]
 
 use super::Line;
-use super::board::{BoardHeader, Doorbells, Slot};
+use super::board::{BoardHeader, Doorbell, Doorbells, Slot};
 use super::control::{Control, Preamble};
+use super::slots::{PinBoardHeader, SnapshotPreamble};
 use crate::sync::AtomicU64;
 
 /// Types made of atomics only.
@@ -26,3 +27,9 @@ unsafe impl Words for BoardHeader {}
 unsafe impl Words for Doorbells {}
 // SAFETY: `repr(C)`, all fields atomics.
 unsafe impl Words for Slot {}
+// SAFETY: `repr(C)`, all fields atomics.
+unsafe impl Words for Doorbell {}
+// SAFETY: `repr(C)`, all fields `AtomicU64`.
+unsafe impl Words for SnapshotPreamble {}
+// SAFETY: `repr(C)`, all fields `AtomicU64`.
+unsafe impl Words for PinBoardHeader {}

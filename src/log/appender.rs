@@ -12,10 +12,10 @@ use crate::log::blocked::Patience;
 use crate::log::parts;
 use crate::log::seat::{Seat, hold_word};
 use crate::log::slot::Slot;
-use crate::log::wait::{self, Wait};
 use crate::mapped::Mapped;
 use crate::participant::Role;
 use crate::sync::AtomicU64;
+use crate::wait::{self, Wait};
 use std::sync::Arc;
 use std::time::Duration;
 use zerocopy::{Immutable, IntoBytes};
@@ -157,16 +157,19 @@ impl<M: Mode> Appender<M> {
         let deadline = wait::deadline_in(timeout);
         let mapped = Arc::clone(self.core.mapped());
         let mut last = None;
-        let done =
-            wait::until(&mapped, mapped.doorbells().map(|both| &both.room), Wait::Block, deadline, || {
-                match self.append(bytes) {
-                    Err(full @ AppendError::Full { by: Some(_), .. }) => {
-                        last = Some(full);
-                        None
-                    }
-                    done => Some(done),
+        let done = wait::until(
+            mapped.waiter_fence(),
+            mapped.doorbells().map(|both| &both.room),
+            Wait::Block,
+            deadline,
+            || match self.append(bytes) {
+                Err(full @ AppendError::Full { by: Some(_), .. }) => {
+                    last = Some(full);
+                    None
                 }
-            });
+                done => Some(done),
+            },
+        );
         done.unwrap_or_else(|| last.map_or(Err(AppendError::Corrupt), Err))
     }
 

@@ -1,57 +1,20 @@
 //! Making a log.
 
 use crate::core::memory::Retention;
+use crate::create::{EVERYBODY, HugePages, OWNER, label, map_memfd, on_pages, padded, random_id, small_pages, unix_ns};
+use crate::directory;
 use crate::error::CreateError;
-use crate::layout::control::NAME_BYTES;
 use crate::layout::geometry::Geometry;
-use crate::log::{Log, directory};
+use crate::log::Log;
 use crate::mapped::{Mapped, board_bytes};
 use crate::preamble::{self, Traits, check_slots};
 use crate::region::Region;
 use crate::sync::Fencing;
-use crate::sys::memory::{self, HugePage};
+use crate::sys::inspect::small_page_bytes;
+use crate::sys::memory::{self, Allocate, HugePage};
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::path::Path;
-use std::sync::Once;
-use std::time::{SystemTime, UNIX_EPOCH};
-
-/// Mode of what only its owner may reopen for writing: an anonymous file has no name, but whoever has a
-/// descriptor can open it anew through /proc as far as its mode allows.
-pub(crate) const OWNER: u32 = 0o644;
-/// Mode of what every participant reopens, to lock a byte of it.
-const EVERYBODY: u32 = 0o666;
-
-/// Size of a huge page.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum HugePageSize {
-    /// 2 MiB.
-    TwoMiB,
-    /// 1 GiB.
-    OneGiB,
-}
-
-impl From<HugePageSize> for HugePage {
-    fn from(size: HugePageSize) -> Self {
-        match size {
-            HugePageSize::TwoMiB => Self::TwoMiB,
-            HugePageSize::OneGiB => Self::OneGiB,
-        }
-    }
-}
-
-/// Whether a memfd region lies on huge pages: fewer TLB misses, and the memory can't be swapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
-pub enum HugePages {
-    /// Small pages.
-    #[default]
-    Off,
-    /// Huge pages if the pool has enough, else small ones; the first fall back is reported through
-    /// `tracing`.
-    Prefer(HugePageSize),
-    /// Huge pages, or an error that says how large the pool must be.
-    Require(HugePageSize),
-}
 
 /// Settings of a new log, by [`Log::builder`].
 ///
@@ -80,6 +43,7 @@ pub struct LogBuilder {
     appender_slots: u64,
     reader_slots: u64,
     mode: u32,
+    is_write_sealed: bool,
 }
 
 impl Default for LogBuilder {
@@ -95,6 +59,7 @@ impl Default for LogBuilder {
             appender_slots: 64,
             reader_slots: 192,
             mode: 0o600,
+            is_write_sealed: false,
         }
     }
 }
@@ -172,6 +137,18 @@ impl LogBuilder {
         self
     }
 
+    /// Whether nobody but this process can ever write to the log, not even root: the kernel refuses
+    /// (fcntl(2), F_SEAL_FUTURE_WRITE). For one feed handler and readers that must not be trusted. Nobody
+    /// can take over when this process ends; and only an anonymous log can be sealed. False by default.
+    ///
+    /// The appender must live in this very process: children that are forked and not execed don't have the
+    /// log.
+    #[must_use]
+    pub fn write_sealed(mut self, is_write_sealed: bool) -> Self {
+        self.is_write_sealed = is_write_sealed;
+        self
+    }
+
     /// Makes an anonymous log, to be passed on by descriptor. `name` is for people, at most 64
     /// bytes of it.
     ///
@@ -181,9 +158,11 @@ impl LogBuilder {
     /// [`CreateError`]; nothing is left behind.
     pub fn create_memfd(&self, name: &str) -> Result<Log, CreateError> {
         let (log, traits) = self.create_log_memfd(name)?;
-        let board = memory::create_memfd(&label(name, "board"), small_pages(board_bytes(&traits)), None, EVERYBODY)?;
-        let lock = memory::create_memfd(&label(name, "lock"), 0, None, EVERYBODY)?;
-        self.format(&traits, log, board, lock)
+        let beside =
+            |what: &str, bytes| memory::create_memfd(&label(name, what), bytes, None, EVERYBODY, Allocate::All);
+        let log = map_memfd(log, "log", self.is_write_sealed)?;
+        let board = map_memfd(beside("board", small_pages(board_bytes(&traits)))?, "board", false)?;
+        self.format(&traits, log, board, beside("lock", 0)?)
     }
 
     /// Makes a named log: a directory at `path` with the files `log`, `board` and `lock`, which
@@ -196,6 +175,9 @@ impl LogBuilder {
     /// [`CreateError`]; nothing is left behind.
     pub fn create_at(&self, path: impl AsRef<Path>) -> Result<Log, CreateError> {
         let path = path.as_ref();
+        if self.is_write_sealed {
+            return Err(CreateError::NoSeals { path: path.to_owned() });
+        }
         directory::create(path, |dir, page_bytes| {
             if let HugePages::Require(size) = self.huge_pages
                 && HugePage::from(size).bytes() != page_bytes
@@ -204,18 +186,21 @@ impl LogBuilder {
                 return Err(CreateError::NotHugetlbfs { path: path.to_owned(), found_bytes: page_bytes, wanted_bytes });
             }
             let traits = self.traits(&directory::name_of(path), page_bytes)?;
-            let whole = |bytes: u64| bytes.next_multiple_of(page_bytes);
-            let log = memory::create_file(&dir.join(directory::LOG), traits.geometry.region_bytes(), self.mode)?;
-            let board = memory::create_file(&dir.join(directory::BOARD), whole(board_bytes(&traits)), self.mode)?;
-            let lock = memory::create_file(&dir.join(directory::LOCK), 0, self.mode)?;
-            self.format(&traits, log, board, lock)
+            let make = |name, bytes: u64| {
+                let whole = bytes.next_multiple_of(page_bytes);
+                memory::create_file(&dir.join(name), whole, self.mode, Allocate::All)
+            };
+            let log = Region::map(make(directory::LOG, traits.geometry.region_bytes())?.into(), true, "log")?;
+            let board = Region::map(make(directory::BOARD, board_bytes(&traits))?.into(), true, "board")?;
+            self.format(&traits, log, board, make(directory::LOCK, 0)?)
         })
     }
 
     fn create_log_memfd(&self, name: &str) -> Result<(File, Traits), CreateError> {
         on_pages(self.huge_pages, |huge| {
-            let traits = self.traits(name, huge.map_or_else(memory::small_page_bytes, HugePage::bytes))?;
-            let file = memory::create_memfd(&label(name, "log"), traits.geometry.region_bytes(), huge, OWNER)?;
+            let traits = self.traits(name, huge.map_or_else(small_page_bytes, HugePage::bytes))?;
+            let file =
+                memory::create_memfd(&label(name, "log"), traits.geometry.region_bytes(), huge, OWNER, Allocate::All)?;
             Ok((file, traits))
         })
     }
@@ -223,7 +208,7 @@ impl LogBuilder {
     fn traits(&self, name: &str, page_bytes: u64) -> Result<Traits, CreateError> {
         let entries = self.entries.unwrap_or_else(|| Geometry::entries_for(self.window_bytes, self.record_bytes));
         let geometry = Geometry { window_bytes: self.window_bytes, windows: self.windows, entries, page_bytes };
-        let mut traits = Traits {
+        Ok(Traits {
             id: random_id()?,
             geometry: geometry.check()?,
             retention: self.retention,
@@ -231,65 +216,15 @@ impl LogBuilder {
             appender_slots: check_slots("appender_slots", self.appender_slots)?,
             reader_slots: check_slots("reader_slots", self.reader_slots)?,
             created_unix_ns: unix_ns(),
-            name: [0; NAME_BYTES],
-        };
-        let len = name.len().min(NAME_BYTES);
-        traits.name[..len].copy_from_slice(&name.as_bytes()[..len]);
-        Ok(traits)
+            name: padded(name),
+        })
     }
 
-    fn format(&self, traits: &Traits, log: File, board: File, lock: File) -> Result<Log, CreateError> {
-        let log = Region::map(log.into(), true, "log")?;
-        let board = Region::map(board.into(), true, "board")?;
+    fn format(&self, traits: &Traits, log: Region, board: Region, lock: File) -> Result<Log, CreateError> {
         log.populate()?;
         board.populate()?;
         preamble::format_board(&board, traits)?;
         preamble::format_log(&log, traits)?;
         Ok(Log::of(Mapped::attach(log, Some(board), Some(OwnedFd::from(lock)))?))
     }
-}
-
-pub(crate) fn small_pages(bytes: u64) -> u64 {
-    bytes.next_multiple_of(memory::small_page_bytes())
-}
-
-/// A memfd's name: shown in /proc, at most 249 bytes, no zero byte.
-pub(crate) fn label(name: &str, what: &str) -> String {
-    let short: String = name.chars().filter(|&c| c != '\0').take(NAME_BYTES / 2).collect();
-    format!("shmlog:{short}:{what}")
-}
-
-/// Makes something on the pages asked for, or on those fallen back to.
-pub(crate) fn on_pages<T>(
-    pages: HugePages,
-    make: impl Fn(Option<HugePage>) -> Result<T, CreateError>,
-) -> Result<T, CreateError> {
-    match pages {
-        HugePages::Off => make(None),
-        HugePages::Require(size) => make(Some(size.into())),
-        HugePages::Prefer(size) => match make(Some(size.into())) {
-            Err(error @ CreateError::NoHugePages { .. }) => {
-                say_once(&error);
-                make(None)
-            }
-            made => made,
-        },
-    }
-}
-
-fn say_once(error: &CreateError) {
-    static SAID: Once = Once::new();
-    SAID.call_once(|| tracing::warn!(%error, "no huge pages; small ones are used instead"));
-}
-
-pub(crate) fn random_id() -> Result<u128, CreateError> {
-    let mut id = [0; 16];
-    rustix::rand::getrandom(&mut id, rustix::rand::GetRandomFlags::empty())
-        .map_err(|error| CreateError::os("getrandom", error))?;
-    Ok(u128::from_le_bytes(id))
-}
-
-#[allow(clippy::cast_possible_truncation, reason = "nanoseconds since 1970 fit 64 bits until 2554")]
-fn unix_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
 }

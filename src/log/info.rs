@@ -7,7 +7,7 @@ use crate::log::seat::is_alive;
 use crate::mapped::Mapped;
 use crate::participant::{Holder, Role};
 use crate::sync::{Fencing, Ordering::Relaxed};
-use crate::sys::memory::{Footing, page_bytes_at, small_page_bytes};
+use crate::sys::inspect::{Footing, page_bytes_at, small_page_bytes};
 use rustix::fs::{SealFlags, fcntl_get_seals};
 use std::fmt;
 

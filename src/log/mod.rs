@@ -4,7 +4,6 @@ pub(crate) mod appender;
 pub(crate) mod batch;
 pub(crate) mod blocked;
 pub(crate) mod builder;
-pub(crate) mod directory;
 pub(crate) mod info;
 pub(crate) mod observe;
 pub(crate) mod parts;
@@ -13,18 +12,17 @@ pub(crate) mod record;
 pub(crate) mod seat;
 pub(crate) mod slot;
 pub(crate) mod start;
-pub(crate) mod wait;
 
 pub use appender::{Appender, Exclusive, Mode, Shared};
 pub use batch::Batch;
-pub use builder::{HugePageSize, HugePages, LogBuilder};
+pub use builder::LogBuilder;
 pub use info::{Backing, LogInfo, ParticipantInfo};
 pub use reader::Reader;
 pub use record::{Parts, Record, View};
 pub use slot::Slot;
 pub use start::{ReaderBuilder, Start};
-pub use wait::Wait;
 
+use crate::directory;
 use crate::error::{AttachError, JoinError};
 use crate::mapped::Mapped;
 use crate::region::Region;
@@ -35,7 +33,7 @@ use std::sync::Arc;
 /// What a process may do with a log it opens or is sent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Access {
-    /// Append and read.
+    /// Append and read; to a snapshot, publish and load.
     Append,
     /// Read: the log is mapped read-only, the board writable. Whether appenders live is not known here:
     /// readers have no descriptor of their locks.
@@ -43,6 +41,15 @@ pub enum Access {
     /// Look on: log and board are mapped read-only. Readers take no slot, can't gate, and wait by
     /// looking now and then.
     Observe,
+    /// As `Append`, and a hub grants it to one process at a time.
+    Own,
+}
+
+impl Access {
+    /// Whether the log itself is written to.
+    pub(crate) fn is_writing(self) -> bool {
+        matches!(self, Self::Append | Self::Own)
+    }
 }
 
 /// Whether attaching makes every page present in this process at once.
@@ -115,7 +122,7 @@ impl Log {
         access: Access,
         prefault: Prefault,
     ) -> Result<Self, AttachError> {
-        let log = Region::map(log, access == Access::Append, "log")?;
+        let log = Region::map(log, access.is_writing(), "log")?;
         let board = board.map(|board| Region::map(board, access != Access::Observe, "board")).transpose()?;
         let mapped = Mapped::attach(log, board, lock)?;
         // An observer looks at a little of it, and should not make a large log present.

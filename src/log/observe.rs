@@ -1,8 +1,8 @@
 //! Looking on at a log that another process has open, through its descriptors in /proc (proc(5)).
 
+use crate::directory::{BOARD, LOCK, LOG};
 use crate::error::AttachError;
 use crate::layout::board::{BOARD_MAGIC, BoardHeader};
-use crate::log::directory::{BOARD, LOCK, LOG};
 use crate::log::{Access, Log};
 use crate::mapped::Mapped;
 use crate::preamble::{self, Traits, check_magic};

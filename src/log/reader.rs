@@ -10,10 +10,10 @@ use crate::log::batch::Batch;
 use crate::log::record::{Guard, Record, View, given_up};
 use crate::log::seat::{Seat, hold_word};
 use crate::log::start::{ReaderBuilder, Start};
-use crate::log::wait::{self, Wait};
 use crate::mapped::Mapped;
 use crate::participant::Role;
 use crate::sync::AtomicU64;
+use crate::wait::{self, Wait};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -112,7 +112,8 @@ impl Reader {
         let mapped = Arc::clone(self.place.mapped());
         let doorbell = mapped.doorbells().map(|both| &both.records);
         let wait = self.wait;
-        let found = wait::until(&mapped, doorbell, wait, wait::deadline_in(timeout), || self.look().transpose());
+        let found =
+            wait::until(mapped.waiter_fence(), doorbell, wait, wait::deadline_in(timeout), || self.look().transpose());
         Ok(found.transpose()?.is_some())
     }
 

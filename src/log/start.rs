@@ -3,7 +3,7 @@
 use crate::error::JoinError;
 use crate::log::Log;
 use crate::log::reader::Reader;
-use crate::log::wait::Wait;
+use crate::wait::Wait;
 
 /// Where a reader begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -2,14 +2,13 @@
 //!
 //! ```text
 //! offer    magic 8 | protocol u32 | kind u32 | access u32 | format u32 | id 16
-//!          | window_bytes u64 | windows u64 | entries u64 | page_bytes u64
+//!          | sizes 4 x u64
 //! answer   magic 8 | protocol u32 | verdict u32 | id 16
 //! ```
 
 use crate::error::{AttachError, PassError};
 use crate::layout::control::FORMAT_VERSION;
 use crate::log::Access;
-use crate::preamble::Traits;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// Version of the two messages.
@@ -23,6 +22,7 @@ const ANSWER_MAGIC: [u8; 8] = *b"SHMANSWR";
 pub(crate) enum Kind {
     Log = 1,
     Arena = 2,
+    Snapshot = 3,
 }
 
 /// What is sent along with the descriptors.
@@ -35,10 +35,7 @@ pub(crate) struct Offer {
     access: u32,
     format: u32,
     id: [u8; 16],
-    window_bytes: u64,
-    windows: u64,
-    entries: u64,
-    page_bytes: u64,
+    sizes: [u64; 4],
 }
 
 /// What the receiver makes of it.
@@ -51,7 +48,7 @@ pub(crate) struct Answer {
     id: [u8; 16],
 }
 
-const ACCESSES: [Access; 3] = [Access::Append, Access::Read, Access::Observe];
+const ACCESSES: [Access; 4] = [Access::Append, Access::Read, Access::Observe, Access::Own];
 const ACCEPTED: u32 = 0;
 const REASONS: [&str; 7] = [
     "unknown",
@@ -64,35 +61,17 @@ const REASONS: [&str; 7] = [
 ];
 
 impl Offer {
-    pub(crate) fn log(traits: &Traits, access: Access) -> Self {
-        let geometry = traits.geometry;
-        Self {
-            window_bytes: geometry.window_bytes,
-            windows: geometry.windows,
-            entries: geometry.entries,
-            page_bytes: geometry.page_bytes,
-            ..Self::arena(traits.id, 0, access)
-        }
-        .of(Kind::Log)
-    }
-
-    pub(crate) fn arena(id: u128, region_bytes: u64, access: Access) -> Self {
+    /// An offer of `kind`; `sizes` say what shape the region has.
+    pub(crate) fn new(kind: Kind, access: Access, id: u128, sizes: [u64; 4]) -> Self {
         Self {
             magic: OFFER_MAGIC,
             protocol: PROTOCOL,
-            kind: Kind::Arena as u32,
+            kind: kind as u32,
             access: access as u32,
             format: u32::try_from(FORMAT_VERSION).unwrap_or(u32::MAX),
             id: id.to_le_bytes(),
-            window_bytes: region_bytes,
-            windows: 1,
-            entries: 0,
-            page_bytes: 0,
+            sizes,
         }
-    }
-
-    fn of(self, kind: Kind) -> Self {
-        Self { kind: kind as u32, ..self }
     }
 
     /// Reads an offer of `kind`, and its access.
@@ -114,18 +93,17 @@ impl Offer {
 
     /// Whether what was received is what was offered: `own` is the offer this process would make.
     pub(crate) fn check(&self, own: &Self) -> Result<(), PassError> {
-        let wrong = [
-            ("id", self.id != own.id),
-            ("format", self.format != own.format),
-            ("window_bytes", self.window_bytes != own.window_bytes),
-            ("windows", self.windows != own.windows),
-            ("entries", self.entries != own.entries),
-            ("page_bytes", self.page_bytes != own.page_bytes),
-        ];
+        let wrong =
+            [("id", self.id != own.id), ("format", self.format != own.format), ("sizes", self.sizes != own.sizes)];
         wrong
             .into_iter()
             .find(|(_, is_wrong)| *is_wrong)
             .map_or(Ok(()), |(field, _)| Err(PassError::Mismatch { field }))
+    }
+
+    /// Of what is offered.
+    pub(crate) fn id(&self) -> [u8; 16] {
+        self.id
     }
 
     /// The id in what may be an offer, for the answer.

@@ -1,7 +1,8 @@
 //! Passing regions on to other processes over Unix sockets (unix(7), SCM_RIGHTS).
 
-mod message;
-mod transfer;
+pub(crate) mod message;
+pub(crate) mod passable;
+pub(crate) mod transfer;
 mod worker;
 
 pub use worker::{Worker, inherited};

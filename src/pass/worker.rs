@@ -3,6 +3,7 @@
 
 use crate::error::PassError;
 use crate::log::{Access, Log};
+use crate::pass::transfer::{await_answer, send_offer};
 use crate::sync::{AtomicU32, Ordering::Relaxed};
 use rustix::fs::OFlags;
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -27,7 +28,7 @@ pub struct Worker {
     /// so call [`Worker::wait_attached`] before any other use; then more logs can be sent over it, and
     /// anything else. At its end of file the worker is gone.
     pub socket: UnixStream,
-    log: Log,
+    offered: [u8; 16],
     is_attached: OnceLock<()>,
 }
 
@@ -39,7 +40,7 @@ impl Worker {
     /// [`PassError`]: it refused, died or is silent.
     pub fn wait_attached(&self, timeout: Duration) -> Result<(), PassError> {
         if self.is_attached.get().is_none() {
-            self.log.await_answer(&self.socket, timeout)?;
+            await_answer(&self.socket, self.offered, timeout)?;
             let _ = self.is_attached.set(());
         }
         Ok(())
@@ -67,7 +68,7 @@ impl Log {
     /// [`PassError`]: the log can't be passed on so, or the program can't be started.
     pub fn spawn(&self, command: &mut Command, access: Access) -> Result<Worker, PassError> {
         let (ours, theirs) = UnixStream::pair().map_err(|error| PassError::os("socketpair", error))?;
-        self.offer(&ours, access)?;
+        let offer = send_offer(self, &ours, access)?;
         command.env(VARIABLE, theirs.as_raw_fd().to_string());
         let inherited = Arc::new(AtomicU32::new(theirs.as_raw_fd().cast_unsigned()));
         keep_open(command, Arc::clone(&inherited));
@@ -75,7 +76,7 @@ impl Log {
         // The command may be used again, when the number may mean another file.
         inherited.store(NONE, Relaxed);
         let child = child?;
-        Ok(Worker { child, socket: ours, log: self.clone(), is_attached: OnceLock::new() })
+        Ok(Worker { child, socket: ours, offered: offer.id(), is_attached: OnceLock::new() })
     }
 }
 

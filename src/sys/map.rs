@@ -29,6 +29,13 @@ impl Map {
         Ok(Self { base, len, writable })
     }
 
+    /// Leaves the mapping out of children that are forked and not execed (madvise(2), MADV_DONTFORK).
+    pub(crate) fn keep_from_children(&self) -> io::Result<()> {
+        // SAFETY: the bytes of this process stay as they are.
+        unsafe { madvise(self.base.as_ptr().cast(), self.len, Advice::LinuxDontFork) }?;
+        Ok(())
+    }
+
     /// Makes every page present in this process, so that none faults later.
     pub(crate) fn populate(&self) -> io::Result<()> {
         let how = if self.writable { Advice::LinuxPopulateWrite } else { Advice::LinuxPopulateRead };

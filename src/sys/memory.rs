@@ -1,18 +1,14 @@
 //! Where the bytes come from: memfd on small or huge pages, plain files; allocated before use.
 
 use crate::error::CreateError;
+use crate::sys::inspect::is_in_memory;
 use memfd::{FileSeal, HugetlbSize, MemfdOptions};
-use rustix::fs::{FallocateFlags, Mode, SealFlags, fallocate, fchmod, fcntl_get_seals, fstat, fstatfs, ftruncate};
+use rustix::fs::{FallocateFlags, Mode, SealFlags, fallocate, fchmod, fcntl_add_seals, ftruncate};
 use rustix::io::Errno;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::Path;
-
-/// Bytes of a small page. Also the unit of files.
-pub(crate) fn small_page_bytes() -> u64 {
-    rustix::param::page_size() as u64
-}
 
 /// A huge page size of a memfd.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +52,33 @@ impl HugePage {
     }
 }
 
-/// A memfd of `len` bytes with permissions `mode`, all allocated, sealed against resizing and further
-/// seals.
-pub(crate) fn create_memfd(name: &str, len: u64, huge: Option<HugePage>, mode: u32) -> Result<File, CreateError> {
+/// How much of a file is allocated before it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Allocate {
+    /// All of it.
+    All,
+    /// This many bytes at its beginning; who writes to the rest allocates it before.
+    First(u64),
+}
+
+impl Allocate {
+    fn of(self, len: u64) -> u64 {
+        match self {
+            Self::All => len,
+            Self::First(bytes) => bytes.min(len),
+        }
+    }
+}
+
+/// A memfd of `len` bytes with permissions `mode`, allocated and sealed against resizing. It can be given
+/// further seals until [`seal_seals`].
+pub(crate) fn create_memfd(
+    name: &str,
+    len: u64,
+    huge: Option<HugePage>,
+    mode: u32,
+    allocate: Allocate,
+) -> Result<File, CreateError> {
     let options = MemfdOptions::new().allow_sealing(true).hugetlb(huge.map(HugePage::size));
     let no_memory = |len| match huge {
         Some(huge) => huge.missing(len),
@@ -72,15 +92,22 @@ pub(crate) fn create_memfd(name: &str, len: u64, huge: Option<HugePage>, mode: u
     };
     fchmod(memfd.as_file(), Mode::from_raw_mode(mode)).map_err(|error| CreateError::os("fchmod", error))?;
     ftruncate(memfd.as_file(), len).map_err(|error| CreateError::os("sizing the memfd", error))?;
-    allocate(memfd.as_file(), len)?.map_err(|()| no_memory(len))?;
-    for seal in [FileSeal::SealShrink, FileSeal::SealGrow, FileSeal::SealSeal] {
+    reserve(memfd.as_file(), allocate.of(len))?.map_err(|()| no_memory(len))?;
+    for seal in [FileSeal::SealShrink, FileSeal::SealGrow] {
         memfd.add_seal(seal).map_err(|error| CreateError::os("sealing the memfd", io::Error::other(error)))?;
     }
     Ok(memfd.into_file())
 }
 
-/// A new file of `len` bytes, all allocated. On a mounted hugetlbfs it consists of huge pages.
-pub(crate) fn create_file(path: &Path, len: u64, mode: u32) -> Result<File, CreateError> {
+/// Forbids further seals on a memfd; and, if `is_write_sealed`, writing to it but through mappings that are
+/// there already (fcntl(2), F_SEAL_FUTURE_WRITE).
+pub(crate) fn seal_seals(file: impl AsFd, is_write_sealed: bool) -> io::Result<()> {
+    let write = if is_write_sealed { SealFlags::FUTURE_WRITE } else { SealFlags::empty() };
+    Ok(fcntl_add_seals(file, write | SealFlags::SEAL)?)
+}
+
+/// A new file of `len` bytes. On a mounted hugetlbfs it consists of huge pages.
+pub(crate) fn create_file(path: &Path, len: u64, mode: u32, allocate: Allocate) -> Result<File, CreateError> {
     use std::os::unix::fs::OpenOptionsExt;
     let mut options = File::options();
     options.read(true).write(true).create_new(true).mode(mode);
@@ -88,33 +115,45 @@ pub(crate) fn create_file(path: &Path, len: u64, mode: u32) -> Result<File, Crea
         io::ErrorKind::AlreadyExists => CreateError::Exists { path: path.to_owned() },
         _ => CreateError::os("creating the file", error),
     })?;
-    fill(&file, len).inspect_err(|_| drop(std::fs::remove_file(path)))?;
+    fill(&file, len, allocate).inspect_err(|_| drop(std::fs::remove_file(path)))?;
     Ok(file)
 }
 
-fn fill(file: &File, len: u64) -> Result<(), CreateError> {
+fn fill(file: &File, len: u64, allocate: Allocate) -> Result<(), CreateError> {
     ftruncate(file, len).map_err(|error| CreateError::os("sizing the file", error))?;
-    allocate(file, len)?.map_err(|()| CreateError::NoSpace { wanted_bytes: len })
+    reserve(file, allocate.of(len))?.map_err(|()| CreateError::NoSpace { wanted_bytes: len })
 }
 
-/// Allocates all of a file. `Ok(Err(()))`: not enough room.
+/// Allocates the first `len` bytes of a file. `Ok(Err(()))`: not enough room.
 #[allow(clippy::type_complexity, reason = "the outer error is final, the inner one is explained by the caller")]
-fn allocate(file: &File, len: u64) -> Result<Result<(), ()>, CreateError> {
-    if len == 0 {
-        return Ok(Ok(()));
+fn reserve(file: &File, len: u64) -> Result<Result<(), ()>, CreateError> {
+    match allocate_range(file, 0, len) {
+        Ok(()) => Ok(Ok(())),
+        Err(error) if error.kind() == io::ErrorKind::Unsupported => write_zeroes(file, len),
+        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(Err(())),
+        Err(error) => Err(CreateError::os("allocating the file", error)),
     }
-    let is_memory = file_system(file).map_err(|error| CreateError::os("fstatfs", error))?.0 == TMPFS_MAGIC;
+}
+
+/// Allocates a range of a file, which keeps its size. `StorageFull`: not enough room; `Unsupported`: the
+/// file system can't.
+pub(crate) fn allocate_range(file: impl AsFd, offset: u64, len: u64) -> io::Result<()> {
+    if len == 0 {
+        return Ok(());
+    }
     // Asked for more than there is, a memfd or tmpfs does not refuse: the kernel starts killing.
-    if is_memory && memory_left().is_some_and(|left| len > left) {
-        return Ok(Err(()));
+    if is_in_memory(&file)? && memory_left().is_some_and(|left| len > left) {
+        return Err(io::ErrorKind::StorageFull.into());
     }
     loop {
-        match fallocate(file, FallocateFlags::empty(), 0, len) {
-            Ok(()) => return Ok(Ok(())),
+        match fallocate(&file, FallocateFlags::empty(), offset, len) {
+            Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
-            Err(Errno::NOSPC | Errno::NOMEM | Errno::DQUOT | Errno::FBIG) => return Ok(Err(())),
-            Err(Errno::OPNOTSUPP) => return write_zeroes(file, len),
-            Err(error) => return Err(CreateError::os("allocating the file", error)),
+            Err(Errno::NOSPC | Errno::NOMEM | Errno::DQUOT | Errno::FBIG) => {
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            Err(Errno::OPNOTSUPP) => return Err(io::ErrorKind::Unsupported.into()),
+            Err(error) => return Err(error.into()),
         }
     }
 }
@@ -137,70 +176,4 @@ fn memory_left() -> Option<u64> {
         rest.trim().trim_end_matches(" kB").parse().ok()
     };
     Some((kib("MemAvailable:")? + kib("SwapFree:").unwrap_or(0)) << 10)
-}
-
-/// `f_type` of a file on hugetlbfs, or a memfd on huge pages.
-const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
-/// `f_type` of a file on tmpfs, or any other memfd.
-const TMPFS_MAGIC: i64 = 0x0102_1994;
-
-/// `f_type` of a file on ext4.
-const EXT4_MAGIC: i64 = 0xEF53;
-/// `f_type` of a file on xfs.
-const XFS_MAGIC: i64 = 0x5846_5342;
-
-/// The kind of the file system that a file is on, and its block size in bytes.
-#[allow(
-    clippy::unnecessary_cast,
-    clippy::cast_possible_wrap,
-    clippy::cast_sign_loss,
-    reason = "the fields' types differ by target"
-)]
-fn file_system(file: impl AsFd) -> io::Result<(i64, u64)> {
-    let stat = fstatfs(file)?;
-    Ok((stat.f_type as i64, stat.f_bsize as u64))
-}
-
-/// Bytes of a page of the file system that `path` is on: the huge page on hugetlbfs.
-pub(crate) fn page_bytes_at(file: impl AsFd) -> io::Result<u64> {
-    let (kind, block) = file_system(file)?;
-    Ok(if kind == HUGETLBFS_MAGIC { block } else { small_page_bytes() })
-}
-
-/// What a descriptor promises about its size.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Footing {
-    /// A memfd sealed against resizing.
-    Sealed,
-    /// A file with a name.
-    Named,
-    /// A memfd, or a file without a name, that can be truncated under its users.
-    Loose,
-}
-
-/// What is open: its size in bytes, its footing, and how many of its bytes are allocated for sure.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Inspected {
-    pub(crate) len_bytes: u64,
-    pub(crate) footing: Footing,
-    pub(crate) allocated_bytes: u64,
-}
-
-/// Looks at what is open.
-///
-/// Bytes count as allocated on file systems that do not say so reliably (those that compress).
-pub(crate) fn inspect(file: impl AsFd) -> io::Result<Inspected> {
-    let stat = fstat(&file)?;
-    let fixed = SealFlags::SHRINK | SealFlags::GROW;
-    let footing = match fcntl_get_seals(&file) {
-        Ok(seals) if seals.contains(fixed) => Footing::Sealed,
-        _ if stat.st_nlink > 0 => Footing::Named,
-        _ => Footing::Loose,
-    };
-    let len_bytes = u64::try_from(stat.st_size).unwrap_or(0);
-    let (kind, _) = file_system(&file)?;
-    let is_exact = [TMPFS_MAGIC, HUGETLBFS_MAGIC, EXT4_MAGIC, XFS_MAGIC].contains(&kind);
-    let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
-    let allocated_bytes = if is_exact { blocks.saturating_mul(512) } else { len_bytes };
-    Ok(Inspected { len_bytes, footing, allocated_bytes })
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod barrier;
 pub(crate) mod futex;
+pub(crate) mod inspect;
 pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod memory;

@@ -2,7 +2,8 @@
 //! that it appears at once and whole, and never replaces one that is there.
 
 use crate::error::{AttachError, CreateError};
-use crate::sys::memory;
+use crate::log::Access;
+use crate::sys::inspect;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::ffi::OsString;
@@ -54,7 +55,7 @@ fn fill_and_rename<T>(
 
 fn page_bytes_in(dir: &Path) -> Result<u64, CreateError> {
     let dir = File::open(dir).map_err(|error| CreateError::os("opening the directory", error))?;
-    memory::page_bytes_at(&dir).map_err(|error| CreateError::os("fstatfs", error))
+    inspect::page_bytes_at(&dir).map_err(|error| CreateError::os("fstatfs", error))
 }
 
 /// Bytes of a page of a file at `path`, which is not there yet.
@@ -74,7 +75,7 @@ pub(crate) fn rename(draft: &Path, path: &Path) -> Result<(), CreateError> {
 /// A name beside `path` that nobody else uses.
 pub(crate) fn sibling(path: &Path) -> PathBuf {
     let mut name = path.file_name().map_or_else(OsString::new, OsString::from);
-    let nonce = super::builder::random_id().map_or(0, |id| id & u128::from(u32::MAX));
+    let nonce = crate::create::random_id().map_or(0, |id| id & u128::from(u32::MAX));
     name.push(format!(".{}-{nonce:08x}.draft", std::process::id()));
     path.with_file_name(name)
 }
@@ -88,7 +89,7 @@ pub(crate) struct Files {
 
 /// Opens the files of the log at `path`, which is its directory or the log file in it, as far as
 /// `access` needs them.
-pub(crate) fn open(path: &Path, access: super::Access) -> Result<Files, AttachError> {
+pub(crate) fn open(path: &Path, access: Access) -> Result<Files, AttachError> {
     let dir = directory_of(path);
     let open = |name: &str, is_writable: bool| {
         File::options().read(true).write(is_writable).open(dir.join(name)).map_err(|error| match error.kind() {
@@ -96,14 +97,14 @@ pub(crate) fn open(path: &Path, access: super::Access) -> Result<Files, AttachEr
             _ => AttachError::os("opening the log's files", error),
         })
     };
-    let is_appending = access == super::Access::Append;
+    let is_appending = access.is_writing();
     Ok(Files {
         log: open(LOG, is_appending)?.into(),
-        board: open(BOARD, access != super::Access::Observe)?.into(),
+        board: open(BOARD, access != Access::Observe)?.into(),
         lock: match access {
-            super::Access::Append => Some(open(LOCK, true)?.into()),
-            super::Access::Read => None,
-            super::Access::Observe => open(LOCK, false).ok().map(OwnedFd::from),
+            Access::Append | Access::Own => Some(open(LOCK, true)?.into()),
+            Access::Read => None,
+            Access::Observe => open(LOCK, false).ok().map(OwnedFd::from),
         },
     })
 }

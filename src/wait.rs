@@ -1,9 +1,7 @@
 //! Waiting: spin, spin then yield, or sleep on a doorbell.
 
 use crate::core::doorbell::announce;
-use crate::core::memory::Memory;
 use crate::layout::board::Doorbell;
-use crate::mapped::Mapped;
 use crate::sys::futex;
 use std::hint::spin_loop;
 use std::time::{Duration, Instant};
@@ -32,9 +30,10 @@ pub enum Wait {
     Block,
 }
 
-/// Looks until there is something, or until `deadline`.
+/// Looks until there is something, or until `deadline`. `heavy_fence` is the one of the memory that the
+/// doorbell belongs to.
 pub(crate) fn until<T>(
-    mapped: &Mapped,
+    heavy_fence: impl Fn(),
     doorbell: Option<&Doorbell>,
     wait: Wait,
     deadline: Option<Instant>,
@@ -62,7 +61,7 @@ pub(crate) fn until<T>(
             Wait::Spin => {}
             Wait::SpinThenYield => std::thread::yield_now(),
             Wait::Block => {
-                if let Some(found) = sleep(mapped, doorbell, deadline, &mut look) {
+                if let Some(found) = sleep(&heavy_fence, doorbell, deadline, &mut look) {
                     return Some(found);
                 }
             }
@@ -72,7 +71,7 @@ pub(crate) fn until<T>(
 
 /// Announces, looks once more, sleeps one slice.
 fn sleep<T>(
-    mapped: &Mapped,
+    heavy_fence: &impl Fn(),
     doorbell: Option<&Doorbell>,
     deadline: Option<Instant>,
     look: &mut impl FnMut() -> Option<T>,
@@ -85,7 +84,7 @@ fn sleep<T>(
     let ticket = announce(doorbell);
     // Pairs with `light_fence` in `doorbell::is_called`. Refused: a wake-up may be lost, and the
     // slice is the bound.
-    let _ = mapped.heavy_fence();
+    heavy_fence();
     let found = look();
     if found.is_none() {
         futex::sleep(&doorbell.bell, ticket, left);
