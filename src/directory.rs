@@ -1,4 +1,4 @@
-//! A named log: a directory with three files. It is prepared under another name and renamed, so
+//! A named log or snapshot: a directory with three files. It is prepared under another name and renamed, so
 //! that it appears at once and whole, and never replaces one that is there.
 
 use crate::error::{AttachError, CreateError};
@@ -12,12 +12,21 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
-/// The log region.
-pub(crate) const LOG: &str = "log";
-/// The board.
-pub(crate) const BOARD: &str = "board";
-/// The appenders' lock file.
-pub(crate) const LOCK: &str = "lock";
+/// The three files of something with a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    /// The region.
+    pub(crate) region: &'static str,
+    /// The board.
+    pub(crate) board: &'static str,
+    /// The lock file of those who write to the region.
+    pub(crate) lock: &'static str,
+}
+
+/// Of a log.
+pub(crate) const LOG: Names = Names { region: "log", board: "board", lock: "lock" };
+/// Of a snapshot.
+pub(crate) const SNAPSHOT: Names = Names { region: "snapshot", board: "pins", lock: "writers" };
 
 /// The name of a log at `path`, for people.
 pub(crate) fn name_of(path: &Path) -> String {
@@ -80,17 +89,17 @@ pub(crate) fn sibling(path: &Path) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// The files of a log.
+/// The files of a log or a snapshot.
 pub(crate) struct Files {
-    pub(crate) log: OwnedFd,
+    pub(crate) region: OwnedFd,
     pub(crate) board: OwnedFd,
     pub(crate) lock: Option<OwnedFd>,
 }
 
-/// Opens the files of the log at `path`, which is its directory or the log file in it, as far as
+/// Opens the files of what is at `path`, which is its directory or the region's file in it, as far as
 /// `access` needs them.
-pub(crate) fn open(path: &Path, access: Access) -> Result<Files, AttachError> {
-    let dir = directory_of(path);
+pub(crate) fn open(path: &Path, names: Names, access: Access) -> Result<Files, AttachError> {
+    let dir = directory_of(path, names);
     let open = |name: &str, is_writable: bool| {
         File::options().read(true).write(is_writable).open(dir.join(name)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => AttachError::NotFound { path: path.to_owned() },
@@ -99,40 +108,44 @@ pub(crate) fn open(path: &Path, access: Access) -> Result<Files, AttachError> {
     };
     let is_appending = access.is_writing();
     Ok(Files {
-        log: open(LOG, is_appending)?.into(),
-        board: open(BOARD, access != Access::Observe)?.into(),
+        region: open(names.region, is_appending)?.into(),
+        board: open(names.board, access != Access::Observe)?.into(),
         lock: match access {
-            Access::Append | Access::Own => Some(open(LOCK, true)?.into()),
+            Access::Append | Access::Own => Some(open(names.lock, true)?.into()),
             Access::Read => None,
-            Access::Observe => open(LOCK, false).ok().map(OwnedFd::from),
+            Access::Observe => open(names.lock, false).ok().map(OwnedFd::from),
         },
     })
 }
 
-/// Removes the log at `path`. Processes that have it open keep it. A directory that holds anything
-/// but the three files of a log is left alone.
-pub(crate) fn remove(path: &Path) -> io::Result<()> {
-    let dir = directory_of(path);
-    let mut names =
+/// Removes what is at `path`. Processes that have it open keep it. A directory that holds anything
+/// but the three files is left alone.
+pub(crate) fn remove(path: &Path, names: Names) -> io::Result<()> {
+    let dir = directory_of(path, names);
+    let mut found =
         std::fs::read_dir(dir)?.map(|entry| entry.map(|entry| entry.file_name())).collect::<Result<Vec<_>, _>>()?;
-    names.sort_unstable();
-    if names != [BOARD, LOCK, LOG] {
-        let what = format!("{} is not a log: it holds other files than {BOARD}, {LOCK} and {LOG}", dir.display());
+    found.sort_unstable();
+    let Names { region, board, lock } = names;
+    let mut expected = [region, board, lock];
+    expected.sort_unstable();
+    if found != expected {
+        let what =
+            format!("{} is not a {region}: it holds other files than {region}, {board} and {lock}", dir.display());
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     // Out of sight at once, so that nobody opens half of it.
     let gone = sibling(dir);
     std::fs::rename(dir, &gone)?;
-    for name in [LOG, BOARD, LOCK] {
+    for name in [region, board, lock] {
         std::fs::remove_file(gone.join(name))?;
     }
     std::fs::remove_dir(gone)
 }
 
-/// The directory of the log at `path`, which is that, or the log file in it.
-fn directory_of(path: &Path) -> &Path {
+/// The directory of what is at `path`, which is that, or the region's file in it.
+fn directory_of(path: &Path, names: Names) -> &Path {
     match path.file_name() {
-        Some(name) if name == LOG && path.is_file() => path.parent().unwrap_or(path),
+        Some(name) if name == names.region && path.is_file() => path.parent().unwrap_or(path),
         _ => path,
     }
 }

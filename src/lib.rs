@@ -90,6 +90,8 @@ mod region;
 #[cfg(not(loom))]
 mod row;
 #[cfg(not(loom))]
+mod snapshot;
+#[cfg(not(loom))]
 mod sys;
 #[cfg(not(loom))]
 mod wait;
@@ -102,7 +104,8 @@ pub use crate::core::memory::Retention;
 pub use crate::create::{HugePageSize, HugePages};
 #[cfg(not(loom))]
 pub use crate::error::{
-    AppendError, ArenaError, AttachError, CommitError, CreateError, JoinError, PassError, ReadError,
+    AppendError, ArenaError, AttachError, CommitError, CreateError, JoinError, LoadError, PassError, PublishError,
+    ReadError,
 };
 #[cfg(not(loom))]
 pub use crate::layout::geometry::BadGeometry;
@@ -112,6 +115,8 @@ pub use crate::log::*;
 pub use crate::participant::{Holder, Role};
 #[cfg(not(loom))]
 pub use crate::pass::{Worker, inherited};
+#[cfg(not(loom))]
+pub use crate::snapshot::*;
 #[cfg(not(loom))]
 pub use crate::sync::Fencing;
 #[cfg(not(loom))]

@@ -9,7 +9,7 @@ use crate::layout::control::{BASES_OFFSET, CONTROL_OFFSET, Control};
 use crate::layout::geometry::INDEX_OFFSET;
 use crate::preamble::{self, Traits};
 use crate::region::{Region, outliving};
-use crate::sync::{AtomicU64, Fencing, Ordering::SeqCst, fence};
+use crate::sync::{AtomicU64, Fencing};
 use crate::sys::{barrier, futex};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -56,11 +56,7 @@ impl Mapped {
     /// Prepares this process for appending: registers for the recyclers' barrier, without which the
     /// light fence of a pin is none, and tries it. Readers fence for themselves.
     pub(crate) fn register(&self) -> Result<(), AttachError> {
-        if self.traits.fencing == Fencing::Portable {
-            return Ok(());
-        }
-        let registered = barrier::register().and_then(|()| barrier::everywhere());
-        registered.map_err(|error| AttachError::NoBarrier { source: error.into() })
+        barrier::prepare(self.traits.fencing).map_err(|error| AttachError::NoBarrier { source: error.into() })
     }
 
     /// Makes every page present in this process.
@@ -133,7 +129,9 @@ impl Mapped {
     /// The fence between announcing oneself at a doorbell and the last look. Refused: a wake-up may be lost,
     /// and the slice of a sleep is the bound.
     pub(crate) fn waiter_fence(&self) -> impl Fn() {
-        || drop(self.heavy_fence())
+        || {
+            let _ = self.heavy_fence();
+        }
     }
 
     /// The indices of the appenders' slots.
@@ -210,10 +208,6 @@ impl Memory for Mapped {
     }
 
     fn heavy_fence(&self) -> Result<(), NoBarrier> {
-        fence(SeqCst);
-        match self.traits.fencing {
-            Fencing::Asymmetric => barrier::everywhere().map_err(|_| NoBarrier),
-            Fencing::Portable => Ok(()),
-        }
+        barrier::heavy_fence(self.traits.fencing).map_err(|_| NoBarrier)
     }
 }

@@ -122,7 +122,13 @@ pub(crate) fn read_log(region: &Region) -> Result<Traits, AttachError> {
     })
 }
 
-fn pick<T: Copy>(field: &'static str, word: &AtomicU64, among: &[T], allowed: &'static str) -> Result<T, BadGeometry> {
+/// One of a few values, by number.
+pub(crate) fn pick<T: Copy>(
+    field: &'static str,
+    word: &AtomicU64,
+    among: &[T],
+    allowed: &'static str,
+) -> Result<T, BadGeometry> {
     let value = word.load(Relaxed);
     let found = usize::try_from(value).ok().and_then(|at| among.get(at));
     found.copied().ok_or(BadGeometry { field, value, allowed })

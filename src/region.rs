@@ -27,11 +27,17 @@ impl Region {
     /// truncates it.
     pub(crate) fn map(file: OwnedFd, writable: bool, what: &'static str) -> Result<Self, AttachError> {
         let region = Self::map_sparse(file, writable, what)?;
-        let len_bytes = region.len_bytes();
-        if region.allocated_bytes < len_bytes {
-            return Err(AttachError::NotAllocated { what, allocated_bytes: region.allocated_bytes, len_bytes });
-        }
+        region.check_allocated(what)?;
         Ok(region)
+    }
+
+    /// Makes sure that the file had no holes when it was mapped.
+    pub(crate) fn check_allocated(&self, what: &'static str) -> Result<(), AttachError> {
+        let (allocated_bytes, len_bytes) = (self.allocated_bytes, self.len_bytes());
+        if allocated_bytes < len_bytes {
+            return Err(AttachError::NotAllocated { what, allocated_bytes, len_bytes });
+        }
+        Ok(())
     }
 
     /// Maps all of `file`, which may have holes: who touches one may find no memory, which is a SIGBUS.

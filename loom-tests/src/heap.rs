@@ -1,15 +1,13 @@
 //! A log's memory on the heap.
-#![allow(unsafe_code, reason = "shares the shadows between loom's threads")]
 
-use loom::cell::UnsafeCell;
+use crate::mortal::Kernel;
+use crate::shadow::Shadow;
 use shmlog::model::bump;
 use shmlog::model::layout::LINE_WORDS;
 use shmlog::model::layout::board::{Doorbell, Slot};
 use shmlog::model::layout::control::Control;
 use shmlog::model::memory::{Memory, NoBarrier, Retention, Window};
-use shmlog::model::sync::{
-    AtomicU64, Fencing, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst, fence,
-};
+use shmlog::model::sync::{AtomicU64, Fencing, Ordering::Relaxed, Ordering::SeqCst, fence};
 use std::sync::Arc;
 
 /// Sizes of a [`Heap`], the smallest that make sense.
@@ -35,16 +33,6 @@ impl Default for Shape {
     }
 }
 
-/// Stands for a payload word that only the protocol protects: an access that the protocol does not
-/// order after an earlier conflicting one is a race, whatever the values.
-#[derive(Debug)]
-struct Shadow(UnsafeCell<()>);
-
-// SAFETY: the cell holds nothing; loom checks each access of every thread.
-unsafe impl Sync for Shadow {}
-// SAFETY: as above.
-unsafe impl Send for Shadow {}
-
 #[derive(Debug)]
 struct HeapWindow {
     bump: AtomicU64,
@@ -63,8 +51,8 @@ pub struct Heap {
     retention: Retention,
     /// Rung after a commit.
     pub doorbell: Doorbell,
-    /// The kernel's table of who died, a bit for each slot.
-    dead: AtomicU64,
+    /// Who of the slots' owners died.
+    pub kernel: Kernel,
 }
 
 impl Heap {
@@ -76,7 +64,7 @@ impl Heap {
             bump: AtomicU64::new(0),
             index: words(shape.entries),
             arena: words(arena_words),
-            shadows: (0..arena_words).map(|_| Shadow(UnsafeCell::new(()))).collect(),
+            shadows: (0..arena_words).map(|_| Shadow::new()).collect(),
         };
         let heap = Self {
             control: Control::new(),
@@ -85,7 +73,7 @@ impl Heap {
             windows: (0..shape.windows).map(|_| window()).collect(),
             retention: shape.retention,
             doorbell: Doorbell::new(),
-            dead: AtomicU64::new(0),
+            kernel: Kernel::new(),
         };
         heap.control.head.0.store(shape.first, Relaxed);
         heap.control.active.0.store(shape.first, Relaxed);
@@ -101,14 +89,14 @@ impl Heap {
     /// Writes `value` into every word of a reservation. Nobody else may be using the words.
     pub fn put(&self, words: &[AtomicU64], value: u64) {
         for word in words {
-            self.shadow(word).0.with_mut(|_| ());
+            self.shadow(word).write();
             word.store(value, Relaxed);
         }
     }
 
     /// Reads a record's words. Nobody may be writing them: it was committed and is held.
     pub fn get(&self, words: &[AtomicU64]) -> Vec<u64> {
-        words.iter().for_each(|word| self.shadow(word).0.with(|_| ()));
+        words.iter().for_each(|word| self.shadow(word).read());
         self.glance(words)
     }
 
@@ -120,16 +108,6 @@ impl Heap {
     fn shadow(&self, word: &AtomicU64) -> &Shadow {
         let place = |window: &HeapWindow| window.arena.iter().position(|other| std::ptr::eq(other, word));
         self.windows.iter().find_map(|window| place(window).map(|at| &window.shadows[at])).expect("an arena's word")
-    }
-
-    /// The kernel frees the locks of a participant that died.
-    pub fn bury(&self, slot: usize) {
-        self.dead.fetch_or(1 << slot, Release);
-    }
-
-    /// Whether the participant died. Asking for its lock is what orders its accesses before ours.
-    pub fn is_dead(&self, slot: usize) -> bool {
-        self.dead.load(Acquire) >> slot & 1 == 1
     }
 }
 

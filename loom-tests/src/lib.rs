@@ -5,7 +5,7 @@
 //! executions in which the main thread takes part (tokio-rs/loom#392). Every model names the
 //! outcomes that make it worth running and fails if no execution reached them ([`Seen`]).
 //!
-//! Beyond values, a [`Heap`] checks that accesses to payload words are ordered, not only that they
+//! Beyond values, a [`Heap`] and a [`Snapshot`] check that accesses to payload words are ordered, not only that they
 //! happened to come in the right order: loom doesn't explore load buffering, so that a read which is
 //! overtaken by a later write shows up only as a race of the word's shadow.
 #![cfg(loom)]
@@ -14,8 +14,11 @@ mod heap;
 mod mortal;
 mod roles;
 mod seen;
+mod shadow;
+mod snapshot;
 
 pub use heap::{Heap, Shape};
-pub use mortal::{Mortal, mortal};
+pub use mortal::{Kernel, Mortal, Watched, mortal};
 pub use roles::{append, append_past_the_dead, appender, dense, drain, spawn, step_freely};
 pub use seen::{Seen, check, check_deaths};
+pub use snapshot::{Snapshot, User, WRITER, load, pin_and_read, publish, publish_many, publish_past_the_dead, write};

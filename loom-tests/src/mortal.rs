@@ -4,15 +4,50 @@ use crate::heap::Heap;
 use shmlog::model::layout::board::Slot;
 use shmlog::model::layout::control::Control;
 use shmlog::model::memory::{Memory, NoBarrier, Retention, Window};
-use shmlog::model::sync::{AtomicU64, Fencing};
+use shmlog::model::sync::{AtomicU64, Fencing, Ordering::Acquire, Ordering::Release};
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
-/// A view of a [`Heap`] whose user dies at a given look at it. The algorithms look at the memory's
-/// parts anew for each step, so that every step of theirs can be the last.
+/// What the kernel knows: who died, a bit for each slot.
 #[derive(Debug)]
-pub struct Mortal<'h> {
-    heap: &'h Heap,
+pub struct Kernel {
+    dead: AtomicU64,
+}
+
+impl Kernel {
+    /// Everybody lives.
+    pub(crate) fn new() -> Self {
+        Self { dead: AtomicU64::new(0) }
+    }
+
+    /// The kernel frees the locks of a participant that died.
+    fn bury(&self, slot: usize) {
+        self.dead.fetch_or(1 << slot, Release);
+    }
+
+    /// Whether the participant died. Asking for its lock is what orders its accesses before ours.
+    pub fn is_dead(&self, slot: usize) -> bool {
+        self.dead.load(Acquire) >> slot & 1 == 1
+    }
+}
+
+/// Memory whose users the kernel knows.
+pub trait Watched {
+    /// The kernel.
+    fn kernel(&self) -> &Kernel;
+}
+
+impl Watched for Heap {
+    fn kernel(&self) -> &Kernel {
+        &self.kernel
+    }
+}
+
+/// A view of a [`Heap`] or of a [`crate::Snapshot`] whose user dies at a given look at it. The algorithms
+/// look at the memory's parts anew for each step, so that every step of theirs can be the last.
+#[derive(Debug)]
+pub struct Mortal<'h, H = Heap> {
+    heap: &'h H,
     looks_left: Cell<u32>,
 }
 
@@ -20,21 +55,21 @@ pub struct Mortal<'h> {
 struct Died;
 
 /// Runs a role of slot `slot` that dies at look `looks`. `None`: it died; the kernel knows.
-pub fn mortal<T>(heap: &Heap, slot: usize, looks: u32, role: impl FnOnce(&Mortal) -> T) -> Option<T> {
+pub fn mortal<H: Watched, T>(heap: &H, slot: usize, looks: u32, role: impl FnOnce(&Mortal<H>) -> T) -> Option<T> {
     let memory = Mortal { heap, looks_left: Cell::new(looks) };
     match catch_unwind(AssertUnwindSafe(|| role(&memory))) {
         Ok(result) => Some(result),
         Err(cause) if cause.is::<Died>() => {
-            heap.bury(slot);
+            heap.kernel().bury(slot);
             None
         }
         Err(cause) => resume_unwind(cause),
     }
 }
 
-impl Mortal<'_> {
+impl<'h, H> Mortal<'h, H> {
     /// One more moment at which death may come.
-    pub fn look(&self) -> &Heap {
+    pub fn look(&self) -> &'h H {
         match self.looks_left.get() {
             0 => resume_unwind(Box::new(Died)),
             left => self.looks_left.set(left - 1),

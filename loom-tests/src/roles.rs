@@ -13,7 +13,7 @@ use shmlog::model::tip::Blocked;
 use std::sync::Arc;
 
 /// Starts a role.
-pub fn spawn<T: 'static>(heap: &Arc<Heap>, role: impl FnOnce(&Heap) -> T + 'static) -> JoinHandle<T> {
+pub fn spawn<H: 'static, T: 'static>(heap: &Arc<H>, role: impl FnOnce(&H) -> T + 'static) -> JoinHandle<T> {
     let heap = heap.clone();
     thread::spawn(move || role(&heap))
 }
@@ -42,7 +42,7 @@ pub fn append_past_the_dead<'m, M: Memory>(
 ) -> Result<u64, Blocked> {
     for _ in heap.slots() {
         match append(by, heap, value) {
-            Err(Blocked::Kept(Kept::BySlot { slot, .. })) if heap.is_dead(slot) => {
+            Err(Blocked::Kept(Kept::BySlot { slot, .. })) if heap.kernel.is_dead(slot) => {
                 shmlog::model::hold::leave(heap.hold(slot));
             }
             other => return other,

@@ -8,7 +8,7 @@ use std::io;
 #[non_exhaustive]
 pub enum JoinError {
     /// The log was opened or received for reading only.
-    #[error("the log is open for reading only: open it with Access::Append, or be sent it so")]
+    #[error("it is open for reading only: open it with Access::Append, or be sent it so")]
     ReadOnly,
     /// An exclusive appender is attached.
     #[error("an exclusive appender is attached: only one appender while it lives")]
@@ -16,8 +16,21 @@ pub enum JoinError {
     /// Other appenders are attached.
     #[error("other appenders are attached: an exclusive one must be alone")]
     OthersAttached,
+    /// A writer of the snapshot, or of that slot, is attached.
+    #[error("another writer of these slots is attached: only one while it lives")]
+    WriterAttached,
+    /// The snapshot has fewer slots.
+    #[error("there is no slot {index}, the snapshot has {slots}")]
+    NoSlot {
+        /// The slot wanted.
+        index: usize,
+        /// Slots there are.
+        slots: usize,
+    },
     /// All slots are taken by the living.
-    #[error("all {slots} slots for this role are taken: make the log with more (`LogBuilder::slots`)")]
+    #[error(
+        "all {slots} slots for this role are taken: make it with more (`LogBuilder::slots`, `SnapshotBuilder::seats`)"
+    )]
     BoardFull {
         /// Slots there are.
         slots: usize,

@@ -6,6 +6,7 @@ mod join;
 mod pass;
 mod read;
 mod region;
+mod snapshot;
 
 pub use append::{AppendError, CommitError};
 pub use arena::ArenaError;
@@ -13,3 +14,4 @@ pub use join::JoinError;
 pub use pass::PassError;
 pub use read::ReadError;
 pub use region::{AttachError, CreateError};
+pub use snapshot::{LoadError, PublishError};

@@ -83,7 +83,9 @@ impl CreateError {
 #[non_exhaustive]
 pub enum AttachError {
     /// There is no such log.
-    #[error("{path}: no log there (a named log is a directory with the files log, board and lock)")]
+    #[error(
+        "{path}: nothing there (a named log is a directory with the files log, board and lock; a snapshot one with snapshot, pins and writers)"
+    )]
     NotFound {
         /// The name.
         path: PathBuf,
@@ -138,7 +140,7 @@ pub enum AttachError {
     #[error("the control page is damaged: {0}")]
     Damaged(#[from] BadGeometry),
     /// Log and board belong to different logs.
-    #[error("the board belongs to another log")]
+    #[error("the board belongs to another log or snapshot")]
     OtherLog,
     /// /proc is needed to open a second description of a passed descriptor.
     #[error("/proc is not mounted: mount it (mount -t proc proc /proc), descriptors are reopened through it")]

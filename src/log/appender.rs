@@ -80,7 +80,7 @@ pub(crate) mod sealed {
 /// ```
 #[derive(Debug)]
 pub struct Appender<M: Mode = Shared> {
-    core: Anchored<M::Core>,
+    core: Anchored<M::Core, Mapped>,
     seat: Seat,
     patience: Patience,
     limit_bytes: usize,

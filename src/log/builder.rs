@@ -190,9 +190,9 @@ impl LogBuilder {
                 let whole = bytes.next_multiple_of(page_bytes);
                 memory::create_file(&dir.join(name), whole, self.mode, Allocate::All)
             };
-            let log = Region::map(make(directory::LOG, traits.geometry.region_bytes())?.into(), true, "log")?;
-            let board = Region::map(make(directory::BOARD, board_bytes(&traits))?.into(), true, "board")?;
-            self.format(&traits, log, board, make(directory::LOCK, 0)?)
+            let log = Region::map(make(directory::LOG.region, traits.geometry.region_bytes())?.into(), true, "log")?;
+            let board = Region::map(make(directory::LOG.board, board_bytes(&traits))?.into(), true, "board")?;
+            self.format(&traits, log, board, make(directory::LOG.lock, 0)?)
         })
     }
 

@@ -103,8 +103,8 @@ impl Log {
     /// # Errors
     /// As [`Log::open`].
     pub fn open_with(path: impl AsRef<Path>, access: Access, prefault: Prefault) -> Result<Self, AttachError> {
-        let files = directory::open(path.as_ref(), access)?;
-        Self::attach(files.log, Some(files.board), files.lock, access, prefault)
+        let files = directory::open(path.as_ref(), directory::LOG, access)?;
+        Self::attach(files.region, Some(files.board), files.lock, access, prefault)
     }
 
     /// Removes a named log. Processes that have it open keep it.
@@ -112,7 +112,7 @@ impl Log {
     /// # Errors
     /// What the file system says.
     pub fn remove(path: impl AsRef<Path>) -> std::io::Result<()> {
-        directory::remove(path.as_ref())
+        directory::remove(path.as_ref(), directory::LOG)
     }
 
     pub(crate) fn attach(

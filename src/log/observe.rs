@@ -1,6 +1,6 @@
 //! Looking on at a log that another process has open, through its descriptors in /proc (proc(5)).
 
-use crate::directory::{BOARD, LOCK, LOG};
+use crate::directory::LOG as NAMES;
 use crate::error::AttachError;
 use crate::layout::board::{BOARD_MAGIC, BoardHeader};
 use crate::log::{Access, Log};
@@ -81,7 +81,7 @@ const BOARD_INSTEAD: AttachError = AttachError::Foreign { what: "log (this is a 
 
 fn is_board(region: &Region) -> bool {
     let header = region.view::<BoardHeader>(0);
-    header.is_some_and(|header| check_magic(&header.magic, &header.version, BOARD_MAGIC, BOARD).is_ok())
+    header.is_some_and(|header| check_magic(&header.magic, &header.version, BOARD_MAGIC, NAMES.board).is_ok())
 }
 
 /// Opens for reading, without waiting for the writer of what may be a pipe.
@@ -101,14 +101,21 @@ struct Siblings<'p> {
 impl Siblings<'_> {
     /// The board that belongs to the log, as both say themselves.
     fn board(self, traits: &Traits) -> Option<Region> {
-        let mapped = self.named(BOARD).into_iter().filter_map(|path| Region::map(open(&path).ok()?, false, BOARD).ok());
+        let mapped = self
+            .named(NAMES.board)
+            .into_iter()
+            .filter_map(|path| Region::map(open(&path).ok()?, false, NAMES.board).ok());
         mapped.into_iter().find(|board| preamble::check_board(board, traits).is_ok())
     }
 
     /// The lock. It does not say whose it is: `None` unless there is one log and one lock of the name.
     fn lock(self) -> Option<OwnedFd> {
-        let locks = self.named(LOCK);
-        if count_files(&locks) == 1 && count_files(&self.named(LOG)) == 1 { open(locks.first()?).ok() } else { None }
+        let locks = self.named(NAMES.lock);
+        if count_files(&locks) == 1 && count_files(&self.named(NAMES.region)) == 1 {
+            open(locks.first()?).ok()
+        } else {
+            None
+        }
     }
 
     /// Descriptors that are called as the log is, with `what` in place of `log`.
@@ -124,7 +131,8 @@ impl Siblings<'_> {
 fn sibling_name(log_name: &[u8], what: &str) -> Option<Vec<u8>> {
     const GONE: &[u8] = b" (deleted)";
     let (name, tail) = log_name.strip_suffix(GONE).map_or((log_name, &b""[..]), |name| (name, GONE));
-    let stem = name.strip_suffix(LOG.as_bytes()).filter(|stem| stem.ends_with(b":") || stem.ends_with(b"/"))?;
+    let stem =
+        name.strip_suffix(NAMES.region.as_bytes()).filter(|stem| stem.ends_with(b":") || stem.ends_with(b"/"))?;
     Some([stem, what.as_bytes(), tail].concat())
 }
 
@@ -199,8 +207,8 @@ mod tests {
         let path = dir.path().join("feed");
         let log = Log::builder().create_at(&path).unwrap();
         let _appender = log.appender().unwrap();
-        let name = path.canonicalize().unwrap().join(LOG);
-        for path in [path.clone(), path.join(LOG), descriptors(name.to_str().unwrap()).swap_remove(0)] {
+        let name = path.canonicalize().unwrap().join(NAMES.region);
+        for path in [path.clone(), path.join(NAMES.region), descriptors(name.to_str().unwrap()).swap_remove(0)] {
             assert_eq!(Log::observe(path).unwrap().info(), log.info());
         }
         assert!(matches!(Log::observe(dir.path().join("no")).unwrap_err(), AttachError::NotFound { .. }));
@@ -208,7 +216,8 @@ mod tests {
 
     #[test]
     fn names_of_siblings() {
-        let board = |name: &str| sibling_name(name.as_bytes(), BOARD).map(|name| String::from_utf8(name).unwrap());
+        let board =
+            |name: &str| sibling_name(name.as_bytes(), NAMES.board).map(|name| String::from_utf8(name).unwrap());
         assert_eq!(board("/memfd:shmlog:a:log (deleted)").unwrap(), "/memfd:shmlog:a:board (deleted)");
         assert_eq!(board("/dev/shm/log/log").unwrap(), "/dev/shm/log/board");
         assert_eq!(board("/dev/shm/catalog"), None);

@@ -39,7 +39,7 @@ pub(crate) type Place = Cursor<'static, Mapped>;
 /// ```
 #[derive(Debug)]
 pub struct Reader {
-    place: Anchored<Place>,
+    place: Anchored<Place, Mapped>,
     seat: Option<Seat>,
     wait: Wait,
     /// Position last told to the board.

@@ -92,12 +92,12 @@ pub(crate) fn is_read_only(file: impl AsFd) -> bool {
     fcntl_getfl(file).is_ok_and(|flags| flags & OFlags::RWMODE == OFlags::RDONLY)
 }
 
-/// Whether all bytes of a range of a file are allocated (lseek(2), SEEK_HOLE). True where the file system
-/// knows no holes. Moves the position of the descriptor, which nobody uses.
-pub(crate) fn is_allocated(file: impl AsFd, offset: u64, len: u64) -> io::Result<bool> {
+/// How many bytes from `offset` on are allocated without a hole (lseek(2), SEEK_HOLE): all there are where
+/// the file system knows no holes. Moves the position of the descriptor, which nobody uses.
+pub(crate) fn allocated_from(file: impl AsFd, offset: u64) -> io::Result<u64> {
     match seek(file, SeekFrom::Hole(offset)) {
-        Ok(hole) => Ok(hole >= offset.saturating_add(len)),
-        Err(Errno::INVAL) => Ok(true),
+        Ok(hole) => Ok(hole.saturating_sub(offset)),
+        Err(Errno::INVAL) => Ok(u64::MAX),
         Err(error) => Err(error.into()),
     }
 }
@@ -110,10 +110,10 @@ mod tests {
     #[test]
     fn holes_are_seen() {
         let file = create_memfd("holes", 64 << 10, None, 0o600, Allocate::First(4096)).unwrap();
-        assert!(is_allocated(&file, 0, 4096).unwrap());
-        assert!(!is_allocated(&file, 0, 4097).unwrap());
+        assert_eq!(allocated_from(&file, 0).unwrap(), 4096);
+        assert_eq!(allocated_from(&file, 96).unwrap(), 4000);
         allocate_range(&file, 16 << 10, 8192).unwrap();
-        assert!(is_allocated(&file, 16 << 10, 8192).unwrap());
-        assert!(!is_allocated(&file, 12 << 10, 8192).unwrap());
+        assert_eq!(allocated_from(&file, 16 << 10).unwrap(), 8192);
+        assert_eq!(allocated_from(&file, 12 << 10).unwrap(), 0);
     }
 }

@@ -4,6 +4,7 @@
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc::{F_RDLCK, F_UNLCK, F_WRLCK, SEEK_SET, c_int, flock};
 use std::io;
+use std::ops::Range;
 use std::os::fd::AsFd;
 
 /// How a byte is locked.
@@ -16,12 +17,12 @@ pub(crate) enum Mode {
 }
 
 #[allow(clippy::cast_possible_truncation, reason = "the constants fit, whatever the fields' type")]
-fn byte(kind: c_int, at: u64) -> flock {
+fn range(kind: c_int, bytes: Range<u64>) -> flock {
     flock {
         l_type: kind as _,
         l_whence: SEEK_SET as _,
-        l_start: i64::try_from(at).unwrap_or(i64::MAX),
-        l_len: 1,
+        l_start: i64::try_from(bytes.start).unwrap_or(i64::MAX),
+        l_len: i64::try_from(bytes.end.saturating_sub(bytes.start)).unwrap_or(1),
         l_pid: 0,
     }
 }
@@ -35,7 +36,12 @@ fn kind(mode: Mode) -> c_int {
 
 /// Locks byte `at` for this open file description. `Ok(false)`: another holds it.
 pub(crate) fn try_lock(file: impl AsFd, at: u64, mode: Mode) -> io::Result<bool> {
-    match fcntl(file, FcntlArg::F_OFD_SETLK(&byte(kind(mode), at))) {
+    try_lock_range(file, at..at + 1, mode)
+}
+
+/// Locks some bytes, all or none, for this open file description. `Ok(false)`: another holds one of them.
+pub(crate) fn try_lock_range(file: impl AsFd, bytes: Range<u64>, mode: Mode) -> io::Result<bool> {
+    match fcntl(file, FcntlArg::F_OFD_SETLK(&range(kind(mode), bytes))) {
         Ok(_) => Ok(true),
         Err(nix::Error::EAGAIN | nix::Error::EACCES) => Ok(false),
         Err(error) => Err(error.into()),
@@ -44,13 +50,18 @@ pub(crate) fn try_lock(file: impl AsFd, at: u64, mode: Mode) -> io::Result<bool>
 
 /// Unlocks byte `at` of this open file description, whatever copies of its descriptor there are.
 pub(crate) fn unlock(file: impl AsFd, at: u64) -> io::Result<()> {
-    fcntl(file, FcntlArg::F_OFD_SETLK(&byte(F_UNLCK, at)))?;
+    unlock_range(file, at..at + 1)
+}
+
+/// Unlocks some bytes of this open file description, whatever copies of its descriptor there are.
+pub(crate) fn unlock_range(file: impl AsFd, bytes: Range<u64>) -> io::Result<()> {
+    fcntl(file, FcntlArg::F_OFD_SETLK(&range(F_UNLCK, bytes)))?;
     Ok(())
 }
 
 /// Whether another open file description holds byte `at` in any mode.
 pub(crate) fn is_locked(file: impl AsFd, at: u64) -> io::Result<bool> {
-    let mut probe = byte(F_WRLCK, at);
+    let mut probe = range(F_WRLCK, at..at + 1);
     fcntl(file, FcntlArg::F_OFD_GETLK(&mut probe))?;
     Ok(c_int::from(probe.l_type) != F_UNLCK)
 }

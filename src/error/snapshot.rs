@@ -1,0 +1,111 @@
+//! Publishing and loading snapshots.
+
+use crate::error::JoinError;
+use crate::participant::Holder;
+use std::io;
+
+/// Why a value was not published. The one before it stays.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PublishError {
+    /// Every buffer but the current one is pinned by a living reader. Try again when it has moved on.
+    #[error("all buffers are pinned, one of them by {by}: make the snapshot with more buffers, or pin for shorter")]
+    Busy {
+        /// One of those who pin.
+        by: Holder,
+    },
+    /// A value longer than the slot.
+    #[error("a value of {len_bytes} bytes is too large, the limit is {limit_bytes}")]
+    TooLarge {
+        /// Bytes wanted.
+        len_bytes: u64,
+        /// Bytes allowed.
+        limit_bytes: u64,
+    },
+    /// A value of another length, where all have the same.
+    #[error("a value of {len_bytes} bytes: all values here have {value_bytes}")]
+    WrongLength {
+        /// Bytes wanted.
+        len_bytes: u64,
+        /// Bytes of every value.
+        value_bytes: u64,
+    },
+    /// No memory for a value that is longer than those before it.
+    #[error("no room for {wanted_bytes} bytes: free memory, or raise the limit of the file system")]
+    NoSpace {
+        /// Bytes wanted.
+        wanted_bytes: u64,
+    },
+    /// This writer does not own that slot.
+    #[error("slot {index} is not this writer's: it owns {first} to {last}")]
+    NoSlot {
+        /// The slot wanted.
+        index: usize,
+        /// The first it owns.
+        first: usize,
+        /// The last it owns.
+        last: usize,
+    },
+    /// The slot has a name, or the name does not fit.
+    #[error("slot {index} can't be called {name:?}: names have 1 to 32 bytes and are given once")]
+    Name {
+        /// The slot.
+        index: usize,
+        /// The name wanted.
+        name: String,
+    },
+    /// The value can't be serialized.
+    #[error("the value can't be serialized: {reason}")]
+    Serialize {
+        /// Why.
+        reason: String,
+    },
+    /// The system refused.
+    #[error("{doing}: {source}")]
+    Os {
+        /// What was tried.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Why a value was not loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// Each attempt was overtaken by the writer.
+    #[error(
+        "{attempts} attempts to copy were overtaken: the writer publishes faster than this reader copies; use more buffers, or pin"
+    )]
+    Overtaken {
+        /// Attempts made.
+        attempts: u32,
+    },
+    /// A value of another size was asked for.
+    #[error("the value has {found_bytes} bytes, wanted are {wanted_bytes}")]
+    WrongLength {
+        /// Its length.
+        found_bytes: u64,
+        /// What fits.
+        wanted_bytes: u64,
+    },
+    /// A length that no honest writer stores, or bytes that were never allocated.
+    #[error("slot {index} is damaged: its writer broke the rules")]
+    Corrupt {
+        /// The slot.
+        index: usize,
+    },
+    /// The bytes are no archive of that type.
+    #[error("the value is no archive of that type: {reason}")]
+    Invalid {
+        /// Why.
+        reason: String,
+    },
+    /// A pin needs a seat on the board.
+    #[error("no seat to pin from: {0}")]
+    NoSeat(#[from] JoinError),
+    /// The kernel refuses the barrier that a pin needs.
+    #[error("membarrier(2) is refused: create the snapshot with Fencing::Portable, or copy instead of pinning")]
+    NoBarrier,
+}
