@@ -94,7 +94,7 @@ pub(crate) fn unix_ns() -> u64 {
 /// Maps a new memfd, and forbids further seals on it; if `is_write_sealed`, also any other way of writing
 /// to it than this mapping.
 pub(crate) fn map_memfd(file: File, what: &'static str, is_write_sealed: bool) -> Result<Region, CreateError> {
-    let region = Region::map(file.into(), true, what)?;
+    let region = Region::map_sparse(file.into(), true, what)?;
     region.seal(is_write_sealed).map_err(|error| CreateError::os("sealing the memfd", error))?;
     Ok(region)
 }
