@@ -5,15 +5,17 @@ use crate::layout::control::NAME_BYTES;
 use crate::region::Region;
 use crate::sys::inspect::small_page_bytes;
 use crate::sys::memory::HugePage;
+use rustix::fs::{Mode, fchmod, fstat};
 use std::fs::File;
+use std::os::fd::BorrowedFd;
 use std::sync::Once;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Mode of what only its owner may reopen, and only for reading: an anonymous file has no name, but whoever
 /// has a descriptor can open it anew through /proc as far as its mode allows.
 pub(crate) const OWNER: u32 = 0o400;
-/// Mode of what every participant reopens, to lock a byte of it.
-pub(crate) const EVERYBODY: u32 = 0o666;
+/// Mode, at first, of what every participant reopens, to lock a byte of it: other users are let in by [`admit`].
+pub(crate) const EVERYBODY: u32 = 0o600;
 
 /// Size of a huge page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -97,6 +99,17 @@ pub(crate) fn map_memfd(file: File, what: &'static str, is_write_sealed: bool) -
     let region = Region::map_sparse(file.into(), true, what)?;
     region.seal(is_write_sealed).map_err(|error| CreateError::os("sealing the memfd", error))?;
     Ok(region)
+}
+
+/// Lets processes of every user reopen an anonymous file whose bytes participants lock: not before one is passed
+/// on to such a participant, so that who may only look on can't become one by reopening it.
+///
+/// Without effect unless this process is its owner's: then the owner has let others in already.
+pub(crate) fn admit(file: BorrowedFd<'_>) {
+    let is_anonymous = fstat(file).is_ok_and(|stat| stat.st_nlink == 0);
+    if is_anonymous {
+        let _ = fchmod(file, Mode::from_raw_mode(0o666));
+    }
 }
 
 /// A name cut and padded to what a preamble holds.

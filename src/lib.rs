@@ -44,6 +44,9 @@
 //! | read | [`Log::reader`], [`Log::reader_builder`], [`Reader`], [`Record`], [`View`] |
 //! | pass on to processes | [`Log::send`], [`Log::receive`], [`Log::spawn`], [`inherited`] |
 //! | look on | [`Log::info`], [`Access::Observe`], the tool `shmlog` |
+//! | keep the latest value of something | [`Snapshot`], [`SnapshotWriter`], [`SnapshotReader`] |
+//! | join late, in step | [`Replica`], [`StateOwner`] |
+//! | hand regions to workers by name | `Hub`, `HubClient` |
 //! | allocate | [`Arena`] |
 //!
 //! # Limits
@@ -76,9 +79,13 @@ mod directory;
 #[cfg(not(loom))]
 mod error;
 #[cfg(not(loom))]
+pub mod hub;
+#[cfg(not(loom))]
 mod log;
 #[cfg(not(loom))]
 mod mapped;
+#[cfg(not(loom))]
+mod observe;
 #[cfg(not(loom))]
 mod participant;
 #[cfg(not(loom))]
@@ -87,6 +94,8 @@ mod pass;
 mod preamble;
 #[cfg(not(loom))]
 mod region;
+#[cfg(not(loom))]
+mod replica;
 #[cfg(not(loom))]
 mod row;
 #[cfg(not(loom))]
@@ -105,16 +114,22 @@ pub use crate::create::{HugePageSize, HugePages};
 #[cfg(not(loom))]
 pub use crate::error::{
     AppendError, ArenaError, AttachError, CommitError, CreateError, JoinError, LoadError, PassError, PublishError,
-    ReadError,
+    ReadError, ReplicaError,
 };
 #[cfg(not(loom))]
 pub use crate::layout::geometry::BadGeometry;
+#[cfg(not(loom))]
+pub use crate::error::HubError;
+#[cfg(not(loom))]
+pub use crate::hub::{Hub, HubBuilder, HubClient, HubEvent, RunningHub};
 #[cfg(not(loom))]
 pub use crate::log::*;
 #[cfg(not(loom))]
 pub use crate::participant::{Holder, Role};
 #[cfg(not(loom))]
 pub use crate::pass::{Worker, inherited};
+#[cfg(not(loom))]
+pub use crate::replica::{Joined, Replica, StateOwner};
 #[cfg(not(loom))]
 pub use crate::snapshot::*;
 #[cfg(not(loom))]

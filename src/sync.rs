@@ -24,8 +24,7 @@ pub enum Fencing {
 #[inline(always)]
 pub fn light_fence(fencing: Fencing) {
     #[cfg(loom)]
-    {
-        let _ = fencing;
+    if fencing == Fencing::Portable {
         fence(Ordering::SeqCst);
     }
     #[cfg(not(loom))]

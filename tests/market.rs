@@ -62,6 +62,34 @@ fn finish(child: Child) -> Output {
     child.wait_with_output().unwrap()
 }
 
+/// A worker of a running parent, once it has something of the hub's mapped.
+fn attached(parent: &Child, role: &str) -> u32 {
+    let worker = wait_for(role, || workers(parent.id(), role).pop());
+    wait_for("it to attach", || is_attached(worker).then_some(worker))
+}
+
+fn is_attached(pid: u32) -> bool {
+    read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains("shmlog"))
+}
+
+/// What became of a worker.
+fn outcome(report: &Value, role: &str) -> Value {
+    let fates = report["workers"].as_array().unwrap();
+    fates.iter().find(|worker| worker["role"] == role).expect("every role is reported")["outcome"].clone()
+}
+
+/// Late has the books of those who were there from the start, and replayed no record that was in what it
+/// restored.
+fn assert_late_restored(report: &Value) {
+    let late = &report["late"];
+    assert_eq!(late["state_equal"], true, "{report}");
+    let as_of = late["snapshot_as_of"].as_u64().expect("a state was published");
+    assert!(as_of > 0);
+    assert_eq!(late["from_seq"], as_of + 1, "{report}");
+    assert_eq!(late["replayed"], report["messages"].as_u64().unwrap() - 1 - as_of, "{report}");
+    assert_eq!(late["note"], Value::Null);
+}
+
 /// One message behind its length: a system event.
 fn system_event(code: u8) -> Vec<u8> {
     let mut frame = vec![0, 12, b'S'];
@@ -93,11 +121,33 @@ fn all_workers_agree_on_every_backing_and_retention() {
         let by_type = report["by_type"].as_object().unwrap();
         assert_eq!(by_type.values().map(|count| count.as_u64().unwrap()).sum::<u64>(), 20_000);
         assert_eq!(report["unknown_refs"], 0);
-        assert_eq!(report["late"]["state_equal"], true, "{report}");
+        assert_late_restored(&report);
         assert!(report["late"]["joined_at_seq"].as_u64().unwrap() >= 9_000, "{report}");
         assert_eq!(report["bids_top10"].as_array().unwrap().len(), 10);
         assert!(report["latency_ns"]["p50"].as_u64().unwrap() > 0);
         assert!(report["backing"].is_string());
+        assert!(report["watch"]["loads"].as_u64().unwrap() > 0, "{report}");
+        assert_eq!((&report["watch"]["symbols"], &report["watch"]["equal"]), (&8.into(), &true.into()), "{report}");
+        assert_eq!(report["agree"], true, "{report}");
+    }
+}
+
+/// The log has come round when late joins: what it restores makes up for the records that are gone.
+#[test]
+fn late_needs_no_record_that_the_books_hold() {
+    for (retention, every) in [("gated", "1000000"), ("gated", "500"), ("overwrite", "2000")] {
+        let args = ["--json", "--messages", "300000", "--size", "4", "--retention", retention];
+        let output = run(&[&args[..], &["--snapshot-every", every]].concat());
+        assert!(output.status.success(), "{output:?}");
+        let report = json(&output);
+        assert_eq!(report["messages"], 300_000);
+        assert_eq!(report["watch"]["equal"], true, "{report}");
+        assert_eq!(report["owner"]["states_end"], Value::Null, "the owner misses nothing: {report}");
+        if retention == "gated" {
+            assert_late_restored(&report);
+        } else {
+            assert!(report["late"]["snapshot_as_of"].as_u64().unwrap() > 0, "{report}");
+        }
     }
 }
 
@@ -123,31 +173,45 @@ fn a_damaged_file_names_the_offset_and_keeps_what_came_before() {
 #[test]
 fn a_worker_that_is_killed_stops_nobody() {
     let child = market(&["--json", "--messages", "150000", "--rate", "50000"]).spawn().unwrap();
-    let tally = wait_for("the tally worker", || workers(child.id(), "tally").pop());
-    // It has joined when it maps the log.
-    wait_for("it to attach", || {
-        read_to_string(format!("/proc/{tally}/maps")).ok().filter(|maps| maps.contains("shmlog"))
-    });
-    kill(tally);
-    let output = finish(child);
-    let report = json(&output);
+    kill(attached(&child, "tally"));
+    let report = json(&finish(child));
     assert_eq!(report["messages"], 150_000);
     assert_eq!(report["late"]["state_equal"], true, "{report}");
-    let fates = report["workers"].as_array().unwrap();
-    let fate = |role: &str| fates.iter().find(|worker| worker["role"] == role).map(|worker| worker["outcome"].clone());
-    assert_eq!(fate("book-0"), Some("done".into()), "{report}");
-    assert_eq!(fate("tally"), Some("killed by signal 9".into()), "{report}");
+    assert_eq!(report["watch"]["equal"], true, "{report}");
+    assert_eq!(outcome(&report, "book-0"), "done", "{report}");
+    assert_eq!(outcome(&report, "tally"), "killed by signal 9", "{report}");
+}
+
+/// Neither a log that holds the whole feed nor one that comes round waits for what a dead owner held.
+#[test]
+fn an_owner_that_is_killed_stops_nobody() {
+    for size in ["64", "4"] {
+        let args = ["--json", "--messages", "150000", "--rate", "75000", "--workers", "2", "--size", size];
+        let child = market(&args).spawn().unwrap();
+        kill(attached(&child, "book-1"));
+        let output = finish(child);
+        assert!(output.status.success(), "{output:?}");
+        let report = json(&output);
+        assert_eq!(report["messages"], 150_000);
+        assert_eq!(outcome(&report, "book-1"), "killed by signal 9", "{report}");
+        for role in ["book-0", "tally", "late", "watch"] {
+            assert_eq!(outcome(&report, role), "done", "{report}");
+        }
+        assert_eq!(report["watch"]["equal"], Value::Null, "nobody says what it should have seen: {report}");
+        assert_eq!(report["bids_top10"].as_array().unwrap().len(), 10);
+        if size == "64" {
+            assert_eq!(report["late"]["state_equal"], true, "{report}");
+        }
+    }
 }
 
 #[test]
 fn workers_of_a_killed_parent_drain_and_end() {
     let mut child = market(&["--json", "--messages", "1000000", "--rate", "50000"]).spawn().unwrap();
     let parent = child.id();
-    let all = wait_for("two workers that have attached", || {
+    let all = wait_for("three workers that have attached", || {
         let all = workers(parent, "--worker");
-        let is_attached =
-            |pid: &u32| read_to_string(format!("/proc/{pid}/maps")).is_ok_and(|maps| maps.contains("shmlog"));
-        (all.len() >= 2 && all.iter().all(is_attached)).then_some(all)
+        (all.len() >= 3 && all.iter().all(|&pid| is_attached(pid))).then_some(all)
     });
     kill(parent);
     child.wait().unwrap();
@@ -178,7 +242,13 @@ fn recorded_feeds_agree_with_their_truth() {
                 assert_eq!(&report[field], value, "{field} of {} with {args:?}", feed.display());
                 compared += 1;
             }
-            assert_eq!(report["late"]["state_equal"], true);
+            // Of a short feed no books are published before late starts.
+            if report["messages"].as_u64().unwrap() >= 2000 {
+                assert_late_restored(&report);
+            }
+            assert_eq!(report["late"]["state_equal"], true, "{report}");
+            assert_eq!(report["watch"]["equal"], true, "{report}");
+            assert_eq!(report["agree"], true, "{report}");
         }
     }
     assert!(compared > 0, "no feed in SHMLOG_DATA");

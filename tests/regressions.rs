@@ -253,8 +253,8 @@ fn another_user_cannot_reopen_the_log_for_writing() {
         shell.args(["-c", how]).stdin(File::open(&path).unwrap()).stderr(std::process::Stdio::null());
         std::os::unix::process::CommandExt::uid(&mut shell, 65_534).status().unwrap().success()
     };
-    assert!(reopens("exec 3< /proc/self/fd/0"), "reading is what it may");
-    assert!(!reopens("exec 3<> /proc/self/fd/0"), "writing is not");
+    assert!(!reopens("exec 3<> /proc/self/fd/0"), "it may not write");
+    assert!(!reopens("exec 3< /proc/self/fd/0"), "and what it may read it has been sent");
 }
 
 /// `Require` was ignored for named logs.

@@ -10,10 +10,12 @@ use std::str::FromStr;
 /// Publishes a market-data feed through a shared log to worker processes, and checks that they all
 /// agree in the end.
 ///
-/// Workers: `--workers` times "book", which keeps full order books; "tally", which counts; and
-/// "late", which is started when half of the feed is out, replays it from record 0 and must end with
-/// the same books. When publishing as fast as possible, the second half waits until "late" has
-/// joined.
+/// Workers ask the parent's hub for what they need. `--workers` times "book" keeps full order books;
+/// the last of them, the owner, also publishes the best bid and ask of each symbol whenever one
+/// changes, and all its books now and then. "tally" counts. "watch" only loads the best bids and
+/// asks. "late" is started when half of the feed is out, restores the owner's books, reads on from
+/// there and must end with the same ones. When publishing as fast as possible, the second half waits
+/// until "late" has joined.
 ///
 /// A worker that is killed stops nobody; it is reported. If the parent is killed, the workers read
 /// what is there and end.
@@ -44,18 +46,22 @@ pub struct Args {
     pub pages: Pages,
 
     /// What happens when the log has come round: gated (publishing waits for the slowest worker),
-    /// keep (it ends) or overwrite (slow workers miss messages).
+    /// keep (it ends) or overwrite (slow workers miss messages; only the owner is waited for).
     #[arg(long, value_enum, value_name = "RETENTION", default_value = "gated")]
     pub retention: Keeps,
 
-    /// Size of the log in MiB; by default it holds the whole feed. In a smaller one "late" begins at
-    /// the oldest record there is, and its books prove nothing.
+    /// Size of the log in MiB; by default it holds the whole feed.
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(4..=131_072))]
     pub size: Option<u64>,
 
     /// How many processes keep books.
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u16).range(1..=64))]
     pub workers: u16,
+
+    /// Records between two publications of the books, at most a quarter of what the log holds; by
+    /// default a 16th of the feed, at least 1000.
+    #[arg(long, value_name = "N")]
+    pub snapshot_every: Option<NonZeroU64>,
 
     /// How workers wait for messages: spin, yield (spin, then let others run) or block.
     #[arg(long, value_enum, value_name = "HOW", default_value = "yield")]
@@ -68,6 +74,13 @@ pub struct Args {
     /// Be this worker; set by the parent.
     #[arg(long, hide = true)]
     pub worker: Option<Role>,
+}
+
+impl Args {
+    /// The worker that publishes its books.
+    pub fn owner(&self) -> Role {
+        Role::Book(self.workers - 1)
+    }
 }
 
 /// See [`Args::pages`].
@@ -147,6 +160,14 @@ pub enum Role {
     Tally,
     /// Keeps books, but starts late.
     Late,
+    /// Looks at the best bids and asks.
+    Watch,
+}
+
+impl Role {
+    pub fn keeps_books(self) -> bool {
+        matches!(self, Self::Book(_) | Self::Late)
+    }
 }
 
 impl fmt::Display for Role {
@@ -155,6 +176,7 @@ impl fmt::Display for Role {
             Self::Book(number) => f.pad(&format!("book-{number}")),
             Self::Tally => f.pad("tally"),
             Self::Late => f.pad("late"),
+            Self::Watch => f.pad("watch"),
         }
     }
 }
@@ -166,6 +188,7 @@ impl FromStr for Role {
         match text {
             "tally" => Ok(Self::Tally),
             "late" => Ok(Self::Late),
+            "watch" => Ok(Self::Watch),
             _ => {
                 let number = text.strip_prefix("book-").and_then(|number| number.parse().ok());
                 number.map(Self::Book).ok_or_else(|| format!("no such worker: {text}"))
@@ -186,7 +209,7 @@ mod tests {
 
     #[test]
     fn roles_are_told_to_workers_by_name() {
-        for role in [Role::Book(0), Role::Book(63), Role::Tally, Role::Late] {
+        for role in [Role::Book(0), Role::Book(63), Role::Tally, Role::Late, Role::Watch] {
             assert_eq!(role.to_string().parse(), Ok(role));
         }
         for wrong in ["", "book", "book-", "book--1", "early"] {

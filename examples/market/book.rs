@@ -1,12 +1,14 @@
 //! The order books of all symbols, kept from the messages of the feed.
 
-mod hash;
+pub mod hash;
 mod ladder;
+mod state;
 #[cfg(test)]
 mod tests;
 
 use self::hash::{FNV_OFFSET_BASIS, ReferenceHasher, fnv1a};
-use self::ladder::Ladder;
+use self::ladder::{Ladder, Level};
+use crate::board::Top;
 use crate::itch::{Body, Message, Side};
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -28,13 +30,8 @@ pub struct Books {
 /// A price and the shares bid for or offered at it.
 pub type Quote = (u32, u64);
 
-/// The best bid and ask of a symbol.
-#[cfg(test)]
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Top {
-    pub bid: Option<Quote>,
-    pub ask: Option<Quote>,
-}
+/// The symbols, by stock locate, whose best bid or ask a message may have changed.
+pub type Touched = [Option<u16>; 2];
 
 #[derive(Clone, Copy, Debug)]
 struct Order {
@@ -51,24 +48,25 @@ struct Symbol {
 }
 
 impl Books {
-    pub fn apply(&mut self, message: &Message) {
+    pub fn apply(&mut self, message: &Message) -> Touched {
         match message.body {
             Body::Add { reference, side, shares, price, .. } => {
-                self.insert(reference, Order { price, shares, locate: message.locate, side });
+                self.insert(reference, Order { price, shares, locate: message.locate, side })
             }
             Body::Execute { reference, shares, .. } | Body::ExecutePrice { reference, shares, .. } => {
                 self.executed_shares += u64::from(shares);
-                self.reduce(reference, shares);
+                [self.reduce(reference, shares), None]
             }
-            Body::Cancel { reference, shares } => self.reduce(reference, shares),
-            Body::Delete { reference } => drop(self.take(reference)),
-            Body::Replace { reference, new_reference, shares, price } => {
-                if let Some(old) = self.take(reference) {
-                    let new = Order { price, shares, ..old };
-                    self.insert(new_reference, new);
+            Body::Cancel { reference, shares } => [self.reduce(reference, shares), None],
+            Body::Delete { reference } => [self.take(reference).and_then(|(_, touched)| touched), None],
+            Body::Replace { reference, new_reference, shares, price } => match self.take(reference) {
+                Some((old, left)) => {
+                    let [joined, displaced] = self.insert(new_reference, Order { price, shares, ..old });
+                    [left.or(joined), displaced]
                 }
-            }
-            Body::SystemEvent { .. } | Body::Directory { .. } | Body::Trade { .. } | Body::Other { .. } => {}
+                None => [None; 2],
+            },
+            Body::SystemEvent { .. } | Body::Directory { .. } | Body::Trade { .. } | Body::Other { .. } => [None; 2],
         }
     }
 
@@ -89,11 +87,12 @@ impl Books {
         self.orders.len()
     }
 
-    #[cfg(test)]
+    /// The best bid and ask of a symbol.
     #[must_use]
     pub fn top(&self, locate: u16) -> Top {
-        let best = |side| self.quotes(locate, side).next();
-        Top { bid: best(Side::Buy), ask: best(Side::Sell) }
+        let Some(symbol) = self.symbols.get(usize::from(locate)) else { return Top::default() };
+        let best = |side: Side| symbol.side(side).best().map(|level| quote(side, level));
+        Top::new(best(Side::Buy), best(Side::Sell))
     }
 
     /// The ten highest bid prices, all symbols together.
@@ -125,37 +124,43 @@ impl Books {
         digest
     }
 
-    fn insert(&mut self, reference: u64, order: Order) {
-        if let Some(old) = self.orders.insert(reference, order) {
-            self.ladder(old).leave(old.side.rank(old.price), old.shares);
-        }
-        self.ladder(order).join(order.side.rank(order.price), order.shares);
+    fn insert(&mut self, reference: u64, order: Order) -> Touched {
+        let old = self.orders.insert(reference, order);
+        let displaced = old.and_then(|old| self.leave(old));
+        let is_best = self.ladder(order).join(order.side.rank(order.price), order.shares);
+        [is_best.then_some(order.locate), displaced]
     }
 
-    /// Takes shares off an order, and the order off the book when none are left.
-    fn reduce(&mut self, reference: u64, shares: u32) {
+    /// Takes shares off an order, and the order off the book when none are left. Returns its symbol if
+    /// it was among the best.
+    fn reduce(&mut self, reference: u64, shares: u32) -> Option<u16> {
         let Entry::Occupied(mut entry) = self.orders.entry(reference) else {
             self.unknown_refs += 1;
-            return;
+            return None;
         };
         let order = *entry.get();
-        let rank = order.side.rank(order.price);
-        if shares < order.shares {
-            entry.get_mut().shares -= shares;
-            self.ladder(order).reduce(rank, shares);
-        } else {
+        if shares >= order.shares {
             entry.remove();
-            self.ladder(order).leave(rank, order.shares);
+            return self.leave(order);
         }
+        entry.get_mut().shares -= shares;
+        let is_best = self.ladder(order).reduce(order.side.rank(order.price), shares);
+        is_best.then_some(order.locate)
     }
 
-    fn take(&mut self, reference: u64) -> Option<Order> {
+    /// Takes an order off the book. Returns its symbol too if it was among the best.
+    fn take(&mut self, reference: u64) -> Option<(Order, Option<u16>)> {
         let Some(order) = self.orders.remove(&reference) else {
             self.unknown_refs += 1;
             return None;
         };
-        self.ladder(order).leave(order.side.rank(order.price), order.shares);
-        Some(order)
+        Some((order, self.leave(order)))
+    }
+
+    /// An order that is not live any more leaves its level. Returns its symbol if that was the best.
+    fn leave(&mut self, order: Order) -> Option<u16> {
+        let is_best = self.ladder(order).leave(order.side.rank(order.price), order.shares);
+        is_best.then_some(order.locate)
     }
 
     fn ladder(&mut self, order: Order) -> &mut Ladder {
@@ -164,16 +169,6 @@ impl Books {
             self.symbols.resize_with(locate + 1, Symbol::default);
         }
         self.symbols[locate].side_mut(order.side)
-    }
-
-    /// The levels of one side of a symbol, from the best on.
-    #[cfg(test)]
-    fn quotes(&self, locate: u16, side: Side) -> impl Iterator<Item = Quote> {
-        self.symbols
-            .get(usize::from(locate))
-            .into_iter()
-            .flat_map(move |symbol| symbol.side(side).best_first())
-            .map(move |level| (side.rank(level.rank), level.shares))
     }
 
     /// What is among the ten best prices of all is among the ten best of its own symbol.
@@ -187,6 +182,10 @@ impl Books {
         let best_first = merged.into_iter().rev().take(10);
         best_first.map(|(rank, shares)| (side.rank(rank), shares)).collect()
     }
+}
+
+fn quote(side: Side, level: &Level) -> Quote {
+    (side.rank(level.rank), level.shares)
 }
 
 impl Symbol {

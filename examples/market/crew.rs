@@ -1,32 +1,36 @@
 //! The parent's side of the workers: a thread each, which starts the worker, listens to it until its
 //! socket ends, and finds out what became of it.
 //!
-//! A worker says two things, each one line of JSON: where it joined, and its result.
+//! A worker says two things, each one line of JSON: where it joined, and its result. The parent says
+//! nothing; its end of the socket is at an end when it is gone, or when "watch" has seen it all.
 
 use crate::args::{Args, Role, Waits, name_of};
+use crate::desk::Desk;
+use crate::gate::{Gate, Keeper, gate};
 use crate::progress::{self, Progress};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, bail};
 use serde_json::Value;
-use shmlog::{Access, Log, PassError};
-use std::convert::Infallible;
 use std::fmt;
-use std::io::{BufRead, BufReader, Lines};
+use std::io::{BufRead, BufReader, ErrorKind, Lines};
+use std::net::Shutdown;
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
 use std::process::{Command, ExitStatus, Stdio};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::Arc;
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::thread;
 use std::time::Duration;
 
-/// How long a worker may take to attach.
+/// How long a worker may take to join.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What became of a worker.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Outcome {
     pub role: Role,
     pub pid: Option<u32>,
-    /// `{"joined_at_seq", "from_seq"}`.
+    /// `{"joined_at_seq", "from_seq"}`, and for the late one `{"snapshot_as_of", "note"}`.
     pub joined: Option<Value>,
     /// See `workers`.
     pub result: Option<Value>,
@@ -34,7 +38,7 @@ pub struct Outcome {
 }
 
 /// How it ended.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Fate {
     Done,
     Killed { signal: i32 },
@@ -73,28 +77,48 @@ impl Late {
     }
 }
 
+/// What a thread is to do.
+#[derive(Debug)]
+struct Job {
+    role: Role,
+    /// When to start the worker.
+    before: Option<Gate>,
+    /// Let go of when it has joined.
+    ready: Keeper,
+    /// When to tell it that there is nothing more to see.
+    until: Option<Gate>,
+    /// Let go of when it has ended.
+    _ended: Vec<Keeper>,
+}
+
 impl Crew {
-    /// Starts all but the late one, which starts when `Late` is told to or dropped.
-    pub fn start(log: &Log, args: &Args, progress: &Progress) -> (Self, Late) {
+    /// Starts all but the late one, which starts when `Late` is told to or dropped. The gate opens when
+    /// the owner has ended.
+    pub fn start(desk: &Arc<Desk>, args: &Args, every: u64, progress: &Progress) -> (Self, Late, Gate) {
         let (sender, outcomes) = mpsc::channel();
-        let (ready_keeper, ready) = gate();
-        let (joined_keeper, joined) = gate();
-        let (start, started) = gate();
-        let employ = |role, before: Option<Gate>, ready| {
-            let (log, wait, progress, sender) = (log.clone(), args.wait, progress.clone(), sender.clone());
+        let orders = Orders { workers: args.workers, every, wait: args.wait };
+        let hire = |job: Job| {
+            let (desk, progress, sender) = (Arc::clone(desk), progress.clone(), sender.clone());
             thread::spawn(move || {
-                if let Some(gate) = before {
-                    gate.wait();
-                }
                 // Nobody listens any more if the parent failed.
-                let _ = sender.send(employ(&log, role, wait, ready, &progress));
+                let _ = sender.send(employ(&desk, orders, job, &progress));
             });
         };
+        let (ready, all_ready) = gate();
+        let (owner_ended, no_more_prices) = gate();
+        let (owner_ended_too, no_more_states) = gate();
+        let mut ended = vec![owner_ended, owner_ended_too];
+        let job = |role| Job { role, before: None, ready: ready.clone(), until: None, _ended: Vec::new() };
         for role in (0..args.workers).map(Role::Book).chain([Role::Tally]) {
-            employ(role, None, ready_keeper.clone());
+            let ended = if role == args.owner() { std::mem::take(&mut ended) } else { Vec::new() };
+            hire(Job { _ended: ended, ..job(role) });
         }
-        employ(Role::Late, Some(started), joined_keeper);
-        (Self { ready, outcomes }, Late { start, joined })
+        hire(Job { until: Some(no_more_prices), ..job(Role::Watch) });
+        let (start, started) = gate();
+        let (late_joined, joined) = gate();
+        hire(Job { before: Some(started), ready: late_joined, ..job(Role::Late) });
+        drop(ready);
+        (Self { ready: all_ready, outcomes }, Late { start, joined }, no_more_states)
     }
 
     /// Waits until every worker has joined, or failed to.
@@ -117,31 +141,15 @@ impl Crew {
     }
 }
 
-/// Opens when all its keepers are gone.
-#[derive(Debug)]
-pub struct Gate(Receiver<Infallible>);
-
-#[derive(Clone, Debug)]
-struct Keeper {
-    _open_on_drop: Sender<Infallible>,
-}
-
-impl Gate {
-    pub fn wait(&self) {
-        let Err(mpsc::RecvError) = self.0.recv();
+/// The whole life of a worker.
+fn employ(desk: &Desk, orders: Orders, job: Job, progress: &Progress) -> Outcome {
+    let Job { role, before, ready, until, _ended } = job;
+    if let Some(gate) = before {
+        gate.wait();
     }
-}
-
-fn gate() -> (Keeper, Gate) {
-    let (sender, receiver) = mpsc::channel();
-    (Keeper { _open_on_drop: sender }, Gate(receiver))
-}
-
-/// The whole life of a worker. Lets go of `ready` when it has joined.
-fn employ(log: &Log, role: Role, wait: Waits, ready: Keeper, progress: &Progress) -> Outcome {
     let mut outcome =
         Outcome { role, pid: None, joined: None, result: None, fate: Fate::Failed { why: String::new() } };
-    outcome.fate = match listen(log, wait, ready, &mut outcome) {
+    outcome.fate = match listen(desk, orders, ready, until, &mut outcome) {
         Ok(status) => fate(status, outcome.result.is_some()),
         Err(error) => Fate::Failed { why: format!("{error:#}") },
     };
@@ -152,37 +160,67 @@ fn employ(log: &Log, role: Role, wait: Waits, ready: Keeper, progress: &Progress
     outcome
 }
 
-fn listen(log: &Log, wait: Waits, ready: Keeper, outcome: &mut Outcome) -> Result<ExitStatus> {
-    let mut worker = log.spawn(&mut command(outcome.role, wait)?, Access::Read)?;
-    outcome.pid = Some(worker.child.id());
-    match worker.wait_attached(PATIENCE) {
-        // It says itself why it ended.
-        Ok(()) | Err(PassError::Gone | PassError::Refused { .. }) => {}
-        Err(error) => {
-            worker.child.kill()?;
-            worker.child.wait()?;
-            return Err(error.into());
-        }
+/// Starts a worker and listens to it to its end.
+fn listen(
+    desk: &Desk,
+    orders: Orders,
+    ready: Keeper,
+    until: Option<Gate>,
+    outcome: &mut Outcome,
+) -> Result<ExitStatus> {
+    let (ours, theirs) = UnixStream::pair()?;
+    // The command goes at once, and with it this process's copy of the worker's end.
+    let mut child = desk.spawn(outcome.role, &mut orders.command(outcome.role, theirs)?)?;
+    outcome.pid = Some(child.id());
+    ours.set_read_timeout(Some(PATIENCE))?;
+    let mut lines = BufReader::new(ours.try_clone()?).lines();
+    let joined = next(&mut lines);
+    if joined.is_err() {
+        child.kill()?;
+        child.wait()?;
     }
-    let mut lines = BufReader::new(worker.socket).lines();
-    outcome.joined = next(&mut lines)?;
+    outcome.joined = joined?;
+    ours.set_read_timeout(None)?;
     drop(ready);
+    if let Some(gate) = until {
+        gate.wait();
+        // Fails if it is gone.
+        let _ = ours.shutdown(Shutdown::Write);
+    }
     outcome.result = next(&mut lines)?;
-    Ok(worker.child.wait()?)
+    Ok(child.wait()?)
 }
 
-/// This very program as a worker.
-fn command(role: Role, wait: Waits) -> Result<Command> {
-    let program = std::env::current_exe().context("finding this program")?;
-    let mut command = Command::new(program);
-    command.args(["--worker", &role.to_string(), "--wait", &name_of(&wait)]);
-    command.stdin(Stdio::null()).stdout(Stdio::null());
-    Ok(command)
+/// What every worker is told.
+#[derive(Clone, Copy, Debug)]
+struct Orders {
+    workers: u16,
+    every: u64,
+    wait: Waits,
+}
+
+impl Orders {
+    /// This very program as a worker, with one end of the conversation as its stdin.
+    fn command(self, role: Role, conversation: UnixStream) -> Result<Command> {
+        let Self { workers, every, wait } = self;
+        let program = std::env::current_exe().context("finding this program")?;
+        let mut command = Command::new(program);
+        command.args(["--worker", &role.to_string(), "--wait", &name_of(&wait)]);
+        command.args(["--workers", &workers.to_string(), "--snapshot-every", &every.to_string()]);
+        command.stdin(OwnedFd::from(conversation)).stdout(Stdio::null());
+        Ok(command)
+    }
 }
 
 /// What the worker says next; nothing if it is gone, even if it was cut short.
 fn next(lines: &mut Lines<BufReader<UnixStream>>) -> Result<Option<Value>> {
-    let Some(Ok(line)) = lines.next() else { return Ok(None) };
+    let line = match lines.next() {
+        Some(Ok(line)) => line,
+        Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => {
+            bail!("it said nothing for {} s", PATIENCE.as_secs());
+        }
+        None | Some(Err(_)) => return Ok(None),
+    };
     let said = serde_json::from_str(&line);
     said.map(Some).map_err(|_| anyhow!("it said what makes no sense: {line}"))
 }
@@ -199,17 +237,6 @@ fn fate(status: ExitStatus, has_result: bool) -> Fate {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_gate_opens_when_all_keepers_are_gone() {
-        let (keeper, gate) = gate();
-        let other = keeper.clone();
-        let waiting = thread::spawn(move || gate.wait());
-        drop(keeper);
-        assert!(!waiting.is_finished());
-        drop(other);
-        waiting.join().unwrap();
-    }
 
     #[test]
     fn only_a_result_and_a_clean_exit_is_done() {

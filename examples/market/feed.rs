@@ -13,6 +13,8 @@ pub struct Feed {
     /// Whole, sound messages before the first fault.
     messages: u64,
     longest_bytes: usize,
+    /// One more than the largest stock locate.
+    locates: usize,
     fault: Option<FrameError>,
 }
 
@@ -40,21 +42,22 @@ impl Feed {
     }
 
     fn of(bytes: Vec<u8>) -> Self {
-        let mut feed = Self { bytes, messages: 0, longest_bytes: 0, fault: None };
-        let (mut messages, mut longest_bytes, mut fault) = (0, 0, None);
+        let mut feed = Self { bytes, messages: 0, longest_bytes: 0, locates: 0, fault: None };
+        let (mut messages, mut longest_bytes, mut locates) = (0, 0, 0);
         for frame in Frames::new(&feed.bytes) {
-            match frame.and_then(|(offset, message)| decodes(offset, message)) {
-                Ok(len_bytes) => {
+            match frame.and_then(|(offset, bytes)| Ok((bytes.len(), decode(offset, bytes)?))) {
+                Ok((len_bytes, message)) => {
                     messages += 1;
                     longest_bytes = len_bytes.max(longest_bytes);
+                    locates = locates.max(usize::from(message.locate) + 1);
                 }
                 Err(error) => {
-                    fault = Some(error);
+                    feed.fault = Some(error);
                     break;
                 }
             }
         }
-        (feed.messages, feed.longest_bytes, feed.fault) = (messages, longest_bytes, fault);
+        (feed.messages, feed.longest_bytes, feed.locates) = (messages, longest_bytes, locates);
         feed
     }
 
@@ -66,6 +69,11 @@ impl Feed {
     /// Length of the longest of them.
     pub const fn longest_bytes(&self) -> usize {
         self.longest_bytes
+    }
+
+    /// How many stock locates there are, from 0 to the largest.
+    pub const fn locates(&self) -> usize {
+        self.locates
     }
 
     /// What is wrong with the file behind those messages, and where.
@@ -80,10 +88,9 @@ impl Feed {
     }
 }
 
-/// The length of a message if its fields make sense too.
-fn decodes(offset: usize, message: &[u8]) -> Result<usize, FrameError> {
-    let decoded = Message::decode(message);
-    decoded.map(|_| message.len()).map_err(|error| FrameError { offset, fault: FrameFault::Message(error) })
+/// A message whose fields make sense too.
+fn decode(offset: usize, bytes: &[u8]) -> Result<Message, FrameError> {
+    Message::decode(bytes).map_err(|error| FrameError { offset, fault: FrameFault::Message(error) })
 }
 
 #[cfg(test)]
@@ -96,7 +103,9 @@ mod tests {
         assert_eq!((feed.len(), feed.fault()), (500, None));
         assert_eq!(feed.messages().count(), 500);
         assert_eq!(feed.messages().map(<[u8]>::len).max(), Some(feed.longest_bytes()));
-        assert_eq!(Feed::of(Vec::new()).messages().count(), 0);
+        assert_eq!(feed.locates(), 9);
+        let nothing = Feed::of(Vec::new());
+        assert_eq!((nothing.messages().count(), nothing.locates()), (0, 0));
     }
 
     #[test]

@@ -128,6 +128,16 @@ impl Side {
             Self::Sell => b'S',
         }
     }
+
+    /// The side of this letter.
+    #[must_use]
+    pub const fn of(letter: u8) -> Option<Self> {
+        match letter {
+            b'B' => Some(Self::Buy),
+            b'S' => Some(Self::Sell),
+            _ => None,
+        }
+    }
 }
 
 impl Stock {

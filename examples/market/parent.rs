@@ -1,20 +1,24 @@
-//! The parent: makes the log, starts the workers, publishes, and reports.
+//! The parent: makes the regions, starts the hub and the workers, publishes, and reports.
 
-use crate::args::{Args, Pages};
+use crate::args::Args;
 use crate::crew::Crew;
+use crate::desk::Desk;
 use crate::feed::Feed;
+use crate::gate::Gate;
 use crate::progress::Progress;
 use crate::publish::publish;
+use crate::regions::Regions;
 use crate::report::Report;
-use crate::stamp::record_bytes;
-use anyhow::{Context, Result};
-use shmlog::{Log, LogBuilder};
-use std::path::Path;
-use tempfile::TempDir;
+use crate::workers::ANCHOR;
+use anyhow::Result;
+use shmlog::{Log, SnapshotReader};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-const WINDOW_BYTES: u64 = 2 << 20;
-/// What the end of a window may lack to hold one more record, and what rounding takes, in records.
-const SPARE_RECORDS: u64 = 64;
+/// How long the owner may take to publish its first books.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How often to look whether the owner lives.
+const TICK: Duration = Duration::from_millis(100);
 
 /// Runs it all and prints the summary.
 ///
@@ -28,24 +32,31 @@ pub fn run(args: &Args) -> Result<()> {
         None => Feed::generate(args.seed, args.messages),
     };
     progress.step("making the log");
-    let (log, _draft) = create(args, &feed).context("making the log")?;
-    let appender = log.exclusive_named("publisher")?;
-    let (crew, late) = Crew::start(&log, args, &progress);
+    let regions = Regions::create(args, &feed)?;
+    let appender = regions.log.exclusive_named("publisher")?;
+    let desk = Arc::new(Desk::open(&regions, args.owner())?);
+    let (crew, late, owner_ended) = Crew::start(&desk, args, regions.every, &progress);
     crew.wait_ready();
     progress.count(feed.len(), "publishing");
     let is_paced = args.rate.is_some();
+    let states = regions.books.reader()?;
+    let has_state = feed.len() / 2 >= regions.every;
     let at_half = move || {
+        // Without a pace the rest would be out before a process can start.
+        if !is_paced && has_state {
+            wait_for_state(&states, &owner_ended);
+        }
         let joined = late.start();
-        // The rest would be out before a process can start.
         if !is_paced {
             joined.wait();
         }
     };
     let published = publish(appender, &feed, args.rate, at_half, &progress);
     progress.count(published.messages, "workers are reading");
-    let workers = crew.finish(|| progress.at(slowest(&log).unwrap_or(published.messages)));
+    let workers = crew.finish(|| progress.at(slowest(&regions.log).unwrap_or(published.messages)));
     progress.clear();
-    let report = Report { feed_fault: feed.fault(), published, is_paced, log: log.info(), workers };
+    let (owner, log) = (args.owner(), regions.log.info());
+    let report = Report { feed_fault: feed.fault(), published, is_paced, log, owner, workers };
     if args.json {
         println!("{}", report.to_json());
     } else {
@@ -54,35 +65,14 @@ pub fn run(args: &Args) -> Result<()> {
     report.verdict()
 }
 
-/// Makes a log that holds the whole feed, unless told otherwise; and a directory to remove in the end.
-fn create(args: &Args, feed: &Feed) -> Result<(Log, Option<TempDir>)> {
-    let slot_bytes = 8 + record_bytes(feed.longest_bytes()).next_multiple_of(8) as u64;
-    let windows = match args.size {
-        Some(mib) => (mib << 20) / WINDOW_BYTES,
-        None => 2 + feed.len() / (WINDOW_BYTES / slot_bytes - SPARE_RECORDS),
-    };
-    let builder = Log::builder()
-        .windows(windows)
-        .window_bytes(WINDOW_BYTES)
-        .record_bytes(slot_bytes - 8)
-        .retention(args.retention.into());
-    match &args.pages {
-        Pages::Memory(huge_pages) => Ok((builder.huge_pages(*huge_pages).create_memfd("market")?, None)),
-        Pages::File => create_file(&builder),
-        Pages::NamedFile(path) => Ok((builder.create_at(path)?, None)),
-    }
-}
-
-/// A file on tmpfs. It keeps its name while it is passed on: what has none could be an unsealed memfd,
-/// and is refused.
-fn create_file(builder: &LogBuilder) -> Result<(Log, Option<TempDir>)> {
-    let tmpfs = Path::new("/dev/shm");
-    let dir = if tmpfs.is_dir() { tmpfs.to_owned() } else { std::env::temp_dir() };
-    let dir = tempfile::Builder::new().prefix("market-").tempdir_in(&dir).context(dir.display().to_string())?;
-    Ok((builder.create_at(dir.path().join("feed"))?, Some(dir)))
+/// Waits until the owner has published its books, or will not.
+fn wait_for_state(states: &SnapshotReader, owner_ended: &Gate) {
+    let started = Instant::now();
+    while !owner_ended.is_open() && started.elapsed() < PATIENCE && !states.wait_newer(0, TICK) {}
 }
 
 /// Where the slowest reader is.
 fn slowest(log: &Log) -> Option<u64> {
-    log.info().participants.iter().filter_map(|participant| participant.position).min()
+    let readers = log.info().participants.into_iter().filter(|participant| participant.who.name() != ANCHOR);
+    readers.filter_map(|reader| reader.position).min()
 }

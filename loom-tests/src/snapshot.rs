@@ -24,6 +24,9 @@ pub struct Snapshot {
     buffers: u64,
     seats: Box<[Slot]>,
     taken: AtomicU64,
+    /// Counts full fences. Loom runs a fence in one go with the step before it, and does not try others
+    /// between them; this makes it try every order of them.
+    fences: AtomicU64,
     /// Who died: bit `s` for the owner of seat `s`, and [`WRITER`].
     pub kernel: Kernel,
 }
@@ -42,6 +45,7 @@ impl Snapshot {
             buffers,
             seats: (0..seats).map(|_| Slot::new()).collect(),
             taken: AtomicU64::new(0),
+            fences: AtomicU64::new(0),
             kernel: Kernel::new(),
         };
         for version in (0..buffers).map(|age| current.wrapping_sub(age)) {
@@ -93,9 +97,15 @@ impl PinBoard for Snapshot {
         pins::pinning(&self.seats, &self.taken, pin)
     }
     fn fencing(&self) -> Fencing {
+        if self.seats.is_empty() {
+            // Nobody can pin: what readers that only load rely on must not be in the full fence.
+            return Fencing::Asymmetric;
+        }
+        self.fences.fetch_add(1, Relaxed);
         Fencing::Portable
     }
     fn heavy_fence(&self) -> Result<(), NoBarrier> {
+        self.fences.fetch_add(1, Relaxed);
         fence(SeqCst);
         Ok(())
     }
@@ -175,31 +185,43 @@ pub fn publish_past_the_dead(slot: &Snapshot) -> Result<u64, Pinned> {
     publish(slot)
 }
 
-/// Loads once: the version, which is whole, or `None` if overtaken.
+/// Loads once: the version, which is whole, or `None` if overtaken: then there is a newer one.
 pub fn load(slot: &Snapshot) -> Option<u64> {
-    let copy = |_, words: &[AtomicU64]| words.iter().map(|word| word.load(Relaxed)).collect::<Vec<_>>();
+    let mut tried = 0;
+    let copy = |version, words: &[AtomicU64]| {
+        tried = version;
+        words.iter().map(|word| word.load(Relaxed)).collect::<Vec<_>>()
+    };
     match slot.cell().try_load(copy) {
         Attempt::Loaded { version, value } => {
             assert!(value.iter().all(|word| *word == version), "torn or old: {version} is {value:?}");
             Some(version)
         }
-        Attempt::Overtaken => None,
+        Attempt::Overtaken => {
+            assert!(slot.cell().version().wrapping_sub(tried).cast_signed() > 0, "overtaken by nothing newer");
+            None
+        }
     }
+}
+
+/// Reads in place what the owner of a seat has pinned, and unpins it.
+pub fn read_and_unpin(by: &impl User, seat: usize, version: u64) {
+    let words = by.look().cell().buffer(version);
+    // Twice, because it must not change either.
+    for word in words.iter().chain(words) {
+        by.look().shadow(word).read();
+        assert_eq!(word.load(Relaxed), version, "not what was pinned");
+    }
+    pins::unpin(by.look().pin(seat));
 }
 
 /// Pins once, reads in place and unpins: the version, or `None` if overtaken.
 pub fn pin_and_read(by: &impl User, seat: usize) -> Option<u64> {
     let slot = by.look();
-    let pin = slot.pin(seat);
-    match slot.cell().try_pin(by, pin).expect("no barrier is refused") {
+    match slot.cell().try_pin(by, slot.pin(seat)).expect("no barrier is refused") {
         Attempt::Loaded { version, value } => {
-            // Twice, because it must not change either.
-            for word in value.iter().chain(value) {
-                by.look().shadow(word).read();
-                assert_eq!(word.load(Relaxed), version, "not what was pinned");
-            }
-            by.look();
-            pins::unpin(pin);
+            assert!(std::ptr::eq(value, slot.cell().buffer(version)), "another buffer");
+            read_and_unpin(by, seat, version);
             Some(version)
         }
         Attempt::Overtaken => None,

@@ -1,4 +1,4 @@
-//! A snapshot slot without pins: what is loaded is whole and no older than what was known, and the
+//! Loading from a snapshot slot: what is loaded is whole and no older than what was known, and the
 //! current version can always be loaded, whatever the writer does and wherever it dies.
 #![cfg(loom)]
 

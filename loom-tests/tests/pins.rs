@@ -4,9 +4,9 @@
 
 use loom_tests::{
     Seen, Snapshot, WRITER, check, check_deaths, load, mortal, pin_and_read, publish, publish_many,
-    publish_past_the_dead, spawn, write,
+    publish_past_the_dead, read_and_unpin, spawn, write,
 };
-use shmlog::model::cell::Pinned;
+use shmlog::model::cell::{Attempt, Pinned};
 use std::sync::atomic::Ordering::Relaxed;
 
 /// The version published before the roles begin.
@@ -58,8 +58,27 @@ fn three_buffers_are_enough_for_one_pin() {
 /// A pin on a newer version doesn't hide what its owner did under the one before.
 #[test]
 fn a_newer_pin_comes_after_the_older_one() {
-    static SEEN: Seen<2> = Seen::new(["in the way", "the older overwritten while the newer is pinned"]);
+    static SEEN: Seen<2> = Seen::new(["in the way", "overwritten while the newer is pinned"]);
     check("a_newer_pin_comes_after_the_older_one", || {
+        let slot = Snapshot::new(2, 1, FIRST);
+        slot.pinned(0, FIRST - 1);
+        let pinner = spawn(&slot, |slot| {
+            read_and_unpin(slot, 0, FIRST - 1);
+            slot.cell().try_pin(slot, slot.pin(0)).is_ok_and(|attempt| matches!(attempt, Attempt::Loaded { .. }))
+        });
+        let writer = spawn(&slot, |slot| publish(slot));
+        let (pinned, written) = (pinner.join().unwrap(), writer.join().unwrap());
+        SEEN.mark_if(0, written.is_err());
+        SEEN.mark_if(1, written.is_ok() && pinned);
+    });
+    SEEN.assert_all();
+}
+
+/// The same reader pins again and again.
+#[test]
+fn one_pins_twice() {
+    static SEEN: Seen<2> = Seen::new(["in the way", "pinned one after the other"]);
+    check("one_pins_twice", || {
         let slot = Snapshot::new(2, 1, FIRST);
         slot.open_seat(0);
         let pinner = spawn(&slot, |slot| [(); 2].map(|()| pin_and_read(slot, 0)));

@@ -43,11 +43,11 @@ pub enum Attempt<T> {
         /// What was made of it.
         value: T,
     },
-    /// Newer versions were published meanwhile, and the buffer is used again: try once more.
+    /// A newer version was published meanwhile, and the buffer may be used again: try once more.
     Overtaken,
 }
 
-/// No buffer can be written: each one that is not current is pinned.
+/// No buffer can be written: when looked at, each one that could be was pinned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pinned {
     /// The seat of one who pins.
@@ -104,7 +104,15 @@ impl<'m> Cell<'m> {
     pub fn try_load<T>(&self, copy: impl FnOnce(u64, &'m [AtomicU64]) -> T) -> Attempt<T> {
         let version = self.version();
         let value = copy(version, self.buffer(version));
-        if self.is_intact(version) { Attempt::Loaded { version, value } } else { Attempt::Overtaken }
+        if self.is_intact(version) { Attempt::Loaded { version, value } } else { self.overtaken() }
+    }
+
+    /// SYNC overtake: Acquire, pairs with the store of the announcement; the next attempt finds the version
+    /// that was current when it was made.
+    #[cold]
+    fn overtaken<T>(&self) -> Attempt<T> {
+        fence(Acquire);
+        Attempt::Overtaken
     }
 
     /// Pins the buffer of the newest version with `pin`, this reader's word on the board, so that it
@@ -122,7 +130,7 @@ impl<'m> Cell<'m> {
             return Ok(Attempt::Loaded { version, value: self.buffer(version) });
         }
         pins::unpin(pin);
-        fenced.map(|()| Attempt::Overtaken)
+        fenced.map(|()| self.overtaken())
     }
 
     /// The pin word of who pins the buffer of a version.
@@ -138,8 +146,9 @@ impl<'m> Cell<'m> {
     #[inline]
     pub fn reserve<B: PinBoard>(&self, board: &B) -> Result<u64, Pinned> {
         let current = self.current.load(Relaxed);
-        let announced = self.next.load(Relaxed).wrapping_sub(current);
-        // What was announced and never published, by a dead writer perhaps, may be written in part. An
+        let before = self.next.load(Relaxed);
+        let announced = before.wrapping_sub(current);
+        // What was announced and never published, by a dead writer perhaps, may be written in part. That
         // announcement must not be taken back: readers of the version before it would miss that.
         let first = if announced < self.count { announced.max(1) } else { 1 };
         let mut blocked = Pinned { seat: 0 };
@@ -150,6 +159,9 @@ impl<'m> Cell<'m> {
                 Some(seat) => blocked = Pinned { seat },
             }
         }
+        // Nothing was written under the announcements of this call; left standing, they would keep the
+        // next one from the buffers before them.
+        self.next.store(before, Relaxed);
         Err(blocked)
     }
 
@@ -160,7 +172,8 @@ impl<'m> Cell<'m> {
         if let Some(seat) = board.pinning(pin) {
             return Some(seat);
         }
-        self.next.store(version, Relaxed);
+        // SYNC overtake: Release.
+        self.next.store(version, Release);
         // Pairs with `heavy_fence` in `try_pin`.
         light_fence(board.fencing());
         if let Some(seat) = board.pinning(pin) {
@@ -177,5 +190,65 @@ impl<'m> Cell<'m> {
     #[inline]
     pub fn publish(&self, version: u64) {
         self.current.store(version, Release);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+    use crate::sync::Fencing;
+    use std::cell::RefCell;
+
+    /// Readers that pin and unpin between two looks of the writer: who pins, look by look.
+    struct Script(RefCell<Vec<Option<usize>>>);
+
+    impl PinBoard for Script {
+        fn pinning(&self, _: u64) -> Option<usize> {
+            self.0.borrow_mut().remove(0)
+        }
+        fn fencing(&self) -> Fencing {
+            Fencing::Portable
+        }
+        fn heavy_fence(&self) -> Result<(), NoBarrier> {
+            Ok(())
+        }
+    }
+
+    fn slot(current: u64, next: u64) -> Vec<AtomicU64> {
+        let mut words = vec![AtomicU64::new(current), AtomicU64::new(next)];
+        words.extend((0..3).map(|_| AtomicU64::new(0)));
+        words
+    }
+
+    fn reserve(words: &[AtomicU64], looks: &[Option<usize>]) -> Result<u64, Pinned> {
+        Cell::new(words, 0, 2, 3, 1).unwrap().reserve(&Script(RefCell::new(looks.to_vec())))
+    }
+
+    /// A writer that was refused, because a reader pinned one buffer and then the other just before each look,
+    /// had announced the last version there was room for, and went on trying that alone.
+    #[test]
+    fn a_refused_writer_begins_anew() {
+        let words = slot(6, 6);
+        // Version 7's buffer is pinned; then that of 8, between the two looks at it.
+        assert_eq!(reserve(&words, &[Some(4), None, Some(4)]), Err(Pinned { seat: 4 }));
+        assert_eq!(reserve(&words, &[None, None]), Ok(7));
+    }
+
+    /// What a dead writer had announced, and may have begun to write, stays announced.
+    #[test]
+    fn an_announcement_of_the_dead_is_not_taken_back() {
+        let words = slot(6, 8);
+        assert_eq!(reserve(&words, &[Some(1)]), Err(Pinned { seat: 1 }));
+        assert_eq!(words[1].load(Relaxed), 8);
+        assert_eq!(reserve(&words, &[None, None]), Ok(8));
+    }
+
+    #[test]
+    fn nonsense_makes_no_cell() {
+        let words = slot(0, 0);
+        for (first, count, stride) in [(2, 1, 1), (1, 2, 1), (2, 4, 1), (6, 2, 1), (2, u64::MAX, 2)] {
+            assert!(Cell::new(&words, 0, first, count, stride).is_none(), "{first} {count} {stride}");
+        }
+        assert!(Cell::new(&[], 0, 2, 2, 0).is_none());
     }
 }

@@ -46,7 +46,8 @@ pub fn give_up<M: Memory>(memory: &M, next: u64) -> Result<(), Kept> {
     let held = |slot| Err(Kept::BySlot { slot, segment: old });
     match memory.retention() {
         Retention::Keep => return Err(Kept::ByRetention),
-        Retention::Gated if head.load(Relaxed) <= old => {
+        // Who holds it now is not cut off from those who come to read on where it stands.
+        Retention::Gated | Retention::Overwrite if head.load(Relaxed) <= old => {
             if let Some(slot) = hold::blocking(memory.slots(), old) {
                 return held(slot);
             }

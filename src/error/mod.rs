@@ -2,16 +2,20 @@
 
 mod append;
 mod arena;
+mod hub;
 mod join;
 mod pass;
 mod read;
 mod region;
+mod replica;
 mod snapshot;
 
 pub use append::{AppendError, CommitError};
 pub use arena::ArenaError;
+pub use hub::HubError;
 pub use join::JoinError;
 pub use pass::PassError;
 pub use read::ReadError;
 pub use region::{AttachError, CreateError};
+pub use replica::ReplicaError;
 pub use snapshot::{LoadError, PublishError};

@@ -201,9 +201,9 @@ impl SlotGeometry {
         self.region_bytes_checked().unwrap_or(u64::MAX)
     }
 
-    /// Number of doorbells on the board.
+    /// Number of doorbells on the board: a power of two.
     pub fn doorbells(&self) -> u64 {
-        self.slots.min(MAX_DOORBELLS)
+        self.slots.min(MAX_DOORBELLS).next_power_of_two()
     }
 
     /// Where the seats begin on the board.

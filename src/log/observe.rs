@@ -1,20 +1,16 @@
-//! Looking on at a log that another process has open, through its descriptors in /proc (proc(5)).
+//! Looking on at a log that another process has open.
 
 use crate::directory::LOG as NAMES;
 use crate::error::AttachError;
-use crate::layout::board::{BOARD_MAGIC, BoardHeader};
+use crate::layout::board::BOARD_MAGIC;
+use crate::layout::control::ARENA_MAGIC;
+use crate::layout::slots::{PIN_BOARD_MAGIC, SNAPSHOT_MAGIC};
 use crate::log::{Access, Log};
 use crate::mapped::Mapped;
-use crate::preamble::{self, Traits, check_magic};
+use crate::observe::{Siblings, instead};
+use crate::preamble;
 use crate::region::Region;
-use rustix::fs::OFlags;
-use std::collections::HashSet;
-use std::fs::{self, File};
-use std::io;
-use std::os::fd::OwnedFd;
-use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 impl Log {
     /// Opens a log to look on: a named one, as [`Log::open`] with [`Access::Observe`], or one that
@@ -44,114 +40,33 @@ impl Log {
     /// # Errors
     /// [`AttachError`]: no log there, one that this crate can't or won't use, or a process whose
     /// descriptors this one may not see. [`AttachError::Foreign`] also if the descriptor is that of
-    /// a board.
+    /// a board or a snapshot, and says so.
     pub fn observe(path: impl AsRef<Path>) -> Result<Self, AttachError> {
         let path = path.as_ref();
-        match (descriptors_around(path), path.file_name()) {
-            (Some(descriptors), Some(number)) if !path.is_dir() => {
-                observe(path, &descriptors, &descriptors.join(number))
-            }
-            _ => Self::open(path, Access::Observe),
-        }
+        let Some((file, siblings)) = Siblings::of(path, NAMES)? else { return Self::open(path, Access::Observe) };
+        let log = Region::map(file, false, "log")?;
+        let traits = preamble::read_log(&log).map_err(|error| instead(&log, error, INSTEAD))?;
+        let board = siblings.board(|board| preamble::check_board(board, &traits).is_ok());
+        Ok(Self::of(Mapped::attach(log, board, siblings.lock())?))
     }
 }
 
-/// The directory that `path` lies in, if it is one of a process's descriptors.
-fn descriptors_around(path: &Path) -> Option<PathBuf> {
-    let parent = path.parent()?;
-    let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
-    let directory = parent.canonicalize().ok()?;
-    (directory.starts_with("/proc") && directory.ends_with("fd")).then_some(directory)
-}
-
-/// `path` is what the caller called `descriptor`, one of `descriptors`.
-fn observe(path: &Path, descriptors: &Path, descriptor: &Path) -> Result<Log, AttachError> {
-    let file = open(descriptor).map_err(|error| match error.kind() {
-        io::ErrorKind::NotFound => AttachError::NotFound { path: path.to_owned() },
-        _ => AttachError::os("opening the descriptor", error),
-    })?;
-    let log = Region::map(file, false, "log")?;
-    let traits = preamble::read_log(&log).map_err(|error| if is_board(&log) { BOARD_INSTEAD } else { error })?;
-    let name = fs::read_link(descriptor).unwrap_or_default();
-    let siblings = Siblings { descriptors, log_name: name.as_os_str().as_bytes() };
-    Ok(Log::of(Mapped::attach(log, siblings.board(&traits), siblings.lock())?))
-}
-
-const BOARD_INSTEAD: AttachError = AttachError::Foreign { what: "log (this is a board: name the log's descriptor)" };
-
-fn is_board(region: &Region) -> bool {
-    let header = region.view::<BoardHeader>(0);
-    header.is_some_and(|header| check_magic(&header.magic, &header.version, BOARD_MAGIC, NAMES.board).is_ok())
-}
-
-/// Opens for reading, without waiting for the writer of what may be a pipe.
-fn open(path: &Path) -> io::Result<OwnedFd> {
-    let no_wait = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
-    File::options().read(true).custom_flags(no_wait).open(path).map(OwnedFd::from)
-}
-
-/// The descriptors that a process has beside the log's.
-#[derive(Clone, Copy, Debug)]
-struct Siblings<'p> {
-    descriptors: &'p Path,
-    /// Where the log's descriptor leads: `/memfd:shmlog:NAME:log (deleted)`, or `/PATH/log`.
-    log_name: &'p [u8],
-}
-
-impl Siblings<'_> {
-    /// The board that belongs to the log, as both say themselves.
-    fn board(self, traits: &Traits) -> Option<Region> {
-        let mapped = self
-            .named(NAMES.board)
-            .into_iter()
-            .filter_map(|path| Region::map(open(&path).ok()?, false, NAMES.board).ok());
-        mapped.into_iter().find(|board| preamble::check_board(board, traits).is_ok())
-    }
-
-    /// The lock. It does not say whose it is: `None` unless there is one log and one lock of the name.
-    fn lock(self) -> Option<OwnedFd> {
-        let locks = self.named(NAMES.lock);
-        if count_files(&locks) == 1 && count_files(&self.named(NAMES.region)) == 1 {
-            open(locks.first()?).ok()
-        } else {
-            None
-        }
-    }
-
-    /// Descriptors that are called as the log is, with `what` in place of `log`.
-    fn named(self, what: &str) -> Vec<PathBuf> {
-        let (Some(wanted), Ok(entries)) = (sibling_name(self.log_name, what), fs::read_dir(self.descriptors)) else {
-            return Vec::new();
-        };
-        let is_wanted = |path: &PathBuf| fs::read_link(path).is_ok_and(|name| name.as_os_str().as_bytes() == wanted);
-        entries.filter_map(Result::ok).map(|entry| entry.path()).filter(is_wanted).collect()
-    }
-}
-
-fn sibling_name(log_name: &[u8], what: &str) -> Option<Vec<u8>> {
-    const GONE: &[u8] = b" (deleted)";
-    let (name, tail) = log_name.strip_suffix(GONE).map_or((log_name, &b""[..]), |name| (name, GONE));
-    let stem =
-        name.strip_suffix(NAMES.region.as_bytes()).filter(|stem| stem.ends_with(b":") || stem.ends_with(b"/"))?;
-    Some([stem, what.as_bytes(), tail].concat())
-}
-
-/// How many different files these descriptors are open on.
-fn count_files(paths: &[PathBuf]) -> usize {
-    let identity = |path: &PathBuf| fs::metadata(path).ok().map(|file| (file.dev(), file.ino()));
-    paths.iter().filter_map(identity).collect::<HashSet<_>>().len()
-}
+/// What else a descriptor may be open on.
+const INSTEAD: &[(u64, &str)] = &[
+    (BOARD_MAGIC, "log (this is a board: name the log's descriptor)"),
+    (SNAPSHOT_MAGIC, "log (this is a snapshot)"),
+    (PIN_BOARD_MAGIC, "log (this is the board of a snapshot)"),
+    (ARENA_MAGIC, "log (this is an arena)"),
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::arena::Arena;
     use crate::log::Start;
-
-    /// This process's descriptors of that name.
-    fn descriptors(link: &str) -> Vec<PathBuf> {
-        let paths = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
-        paths.filter(|path| fs::read_link(path).is_ok_and(|name| name.as_os_str() == link)).collect()
-    }
+    use crate::observe::tests::descriptors;
+    use crate::snapshot::Snapshot;
+    use std::io;
 
     fn liveness(log: &Log) -> Vec<Option<bool>> {
         log.info().participants.iter().map(|who| who.is_alive).collect()
@@ -194,6 +109,13 @@ mod tests {
             matches!(error, AttachError::Foreign { .. }) && error.to_string().contains("this is a board"),
             "{error}"
         );
+        let _snapshot = Snapshot::builder().create_memfd("refused").unwrap();
+        let _arena = Arena::create_memfd("refused", 4096).unwrap();
+        for (what, said) in [("snapshot", "a snapshot)"), ("pins", "the board of a snapshot)"), ("arena", "an arena)")]
+        {
+            let error = observe(what).unwrap_err();
+            assert!(error.to_string().contains(said), "{error}");
+        }
         assert!(matches!(observe("lock").unwrap_err(), AttachError::WrongSize { found_bytes: 0, .. }));
         assert!(matches!(Log::observe("/proc/self/fd/1000000").unwrap_err(), AttachError::NotFound { .. }));
         let (_pipe, writer) = io::pipe().unwrap();
@@ -212,15 +134,5 @@ mod tests {
             assert_eq!(Log::observe(path).unwrap().info(), log.info());
         }
         assert!(matches!(Log::observe(dir.path().join("no")).unwrap_err(), AttachError::NotFound { .. }));
-    }
-
-    #[test]
-    fn names_of_siblings() {
-        let board =
-            |name: &str| sibling_name(name.as_bytes(), NAMES.board).map(|name| String::from_utf8(name).unwrap());
-        assert_eq!(board("/memfd:shmlog:a:log (deleted)").unwrap(), "/memfd:shmlog:a:board (deleted)");
-        assert_eq!(board("/dev/shm/log/log").unwrap(), "/dev/shm/log/board");
-        assert_eq!(board("/dev/shm/catalog"), None);
-        assert_eq!(board(""), None);
     }
 }

@@ -3,6 +3,6 @@
 pub(crate) mod message;
 pub(crate) mod passable;
 pub(crate) mod transfer;
-mod worker;
+pub(crate) mod worker;
 
 pub use worker::{Worker, inherited};

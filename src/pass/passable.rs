@@ -1,6 +1,7 @@
 //! What can be passed on: how its descriptors are put together, and what a receiver makes of them.
 
 use crate::arena::Arena;
+use crate::create::admit;
 use crate::error::{AttachError, PassError};
 use crate::log::{Access, Log, Prefault};
 use crate::pass::message::{Kind, Offer};
@@ -83,7 +84,8 @@ impl Passable for Arena {
 }
 
 /// A region, its board and its lock file, as far as `access` needs them: readers get no lock, observers
-/// can't write to the board.
+/// can't write to the board. Other users' processes can reopen board and lock once they were passed to a reader
+/// or an appender.
 pub(crate) fn pack_three(
     region: &Region,
     board: Option<&Region>,
@@ -92,8 +94,13 @@ pub(crate) fn pack_three(
 ) -> Result<Vec<OwnedFd>, PassError> {
     let board = board.ok_or(PassError::ReadOnly)?;
     let mut fds = vec![descriptor(region, access.is_writing())?, descriptor(board, access != Access::Observe)?];
+    if access != Access::Observe {
+        admit(board.file());
+    }
     if access.is_writing() {
-        fds.push(cloned(lock.ok_or(PassError::ReadOnly)?.as_fd())?);
+        let lock = lock.ok_or(PassError::ReadOnly)?.as_fd();
+        fds.push(cloned(lock)?);
+        admit(lock);
     }
     Ok(fds)
 }

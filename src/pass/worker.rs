@@ -7,15 +7,19 @@ use crate::pass::transfer::{await_answer, send_offer};
 use crate::sync::{AtomicU32, Ordering::Relaxed};
 use rustix::fs::OFlags;
 use rustix::io::{FdFlags, fcntl_setfd};
-use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
+use std::io;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 /// Names the inherited socket in the worker's environment.
 const VARIABLE: &str = "SHMLOG_SOCKET";
+/// Names the inherited end of a connection to the parent's hub.
+pub(crate) const HUB_VARIABLE: &str = "SHMLOG_HUB";
+const VARIABLES: [&str; 2] = [VARIABLE, HUB_VARIABLE];
 /// No descriptor to inherit.
 const NONE: u32 = u32::MAX;
 
@@ -69,15 +73,26 @@ impl Log {
     pub fn spawn(&self, command: &mut Command, access: Access) -> Result<Worker, PassError> {
         let (ours, theirs) = UnixStream::pair().map_err(|error| PassError::os("socketpair", error))?;
         let offer = send_offer(self, &ours, access)?;
-        command.env(VARIABLE, theirs.as_raw_fd().to_string());
-        let inherited = Arc::new(AtomicU32::new(theirs.as_raw_fd().cast_unsigned()));
-        keep_open(command, Arc::clone(&inherited));
-        let child = command.spawn().map_err(|error| PassError::os("starting the worker", error));
-        // The command may be used again, when the number may mean another file.
-        inherited.store(NONE, Relaxed);
-        let child = child?;
+        let child = start(command, VARIABLE, &theirs).map_err(|error| PassError::os("starting the worker", error))?;
         Ok(Worker { child, socket: ours, offered: offer.id(), is_attached: OnceLock::new() })
     }
+}
+
+/// Starts a child that inherits a socket, and finds its number in the environment variable.
+pub(crate) fn start(command: &mut Command, variable: &str, socket: impl AsFd) -> io::Result<Child> {
+    let number = socket.as_fd().as_raw_fd();
+    let inherited = Arc::new(AtomicU32::new(number.cast_unsigned()));
+    // What an earlier start with this command, or the start of this very process, left there names another file.
+    for other in VARIABLES.into_iter().filter(|other| *other != variable) {
+        command.env_remove(other);
+    }
+    command.env(variable, number.to_string());
+    keep_open(command, Arc::clone(&inherited));
+    let child = command.spawn();
+    // The command may be used again, when the number may mean another file.
+    inherited.store(NONE, Relaxed);
+    command.env_remove(variable);
+    child
 }
 
 /// Lets the child, and no other child of this process, inherit the descriptor.
@@ -85,7 +100,7 @@ fn keep_open(command: &mut Command, inherited: Arc<AtomicU32>) {
     let clear = move || match inherited.load(Relaxed) {
         NONE => Ok(()),
         number => {
-            // SAFETY: `spawn` holds the socket open until the child has been made.
+            // SAFETY: `start` borrows the socket until the child has been made.
             let socket = unsafe { BorrowedFd::borrow_raw(number.cast_signed()) };
             Ok(fcntl_setfd(socket, FdFlags::empty())?)
         }
@@ -107,21 +122,32 @@ fn keep_open(command: &mut Command, inherited: Arc<AtomicU32>) {
 /// # Errors
 /// [`PassError::NotInherited`] in any other process; else as [`Log::receive`].
 pub fn inherited() -> Result<(Log, UnixStream), PassError> {
-    static TAKEN: AtomicU32 = AtomicU32::new(0);
-    let missing = || PassError::NotInherited { variable: VARIABLE };
-    let number: i32 = std::env::var(VARIABLE).ok().and_then(|text| text.parse().ok()).ok_or_else(missing)?;
-    let is_socket = std::fs::read_link(format!("/proc/self/fd/{number}"))
-        .is_ok_and(|target| target.to_string_lossy().starts_with("socket:"));
-    if number <= 2 || !is_socket || !is_inherited(number) || TAKEN.swap(1, Relaxed) == 1 {
-        return Err(missing());
-    }
-    // SAFETY: the descriptor is an open socket that the parent left to this process for this call,
-    // which happens once.
-    let socket = unsafe { OwnedFd::from_raw_fd(number) };
-    fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(|error| PassError::os("close-on-exec", error))?;
+    let socket = adopt(VARIABLE)?;
     let socket = UnixStream::from(socket);
     let log = Log::receive(&socket)?;
     Ok((log, socket))
+}
+
+/// In a worker: the socket that [`start`] left to it. Once per process.
+///
+/// # Errors
+/// [`PassError::NotInherited`] in any other process.
+pub(crate) fn adopt(variable: &'static str) -> Result<OwnedFd, PassError> {
+    static ADOPTED: Mutex<Vec<i32>> = Mutex::new(Vec::new());
+    let missing = || PassError::NotInherited { variable };
+    let number: i32 = std::env::var(variable).ok().and_then(|text| text.parse().ok()).ok_or_else(missing)?;
+    let is_socket = std::fs::read_link(format!("/proc/self/fd/{number}"))
+        .is_ok_and(|target| target.to_string_lossy().starts_with("socket:"));
+    let mut adopted = ADOPTED.lock().unwrap_or_else(PoisonError::into_inner);
+    if number <= 2 || !is_socket || !is_inherited(number) || adopted.contains(&number) {
+        return Err(missing());
+    }
+    adopted.push(number);
+    // SAFETY: the descriptor is an open socket that the parent left to this process for this call, which
+    // happens once for each number.
+    let socket = unsafe { OwnedFd::from_raw_fd(number) };
+    fcntl_setfd(&socket, FdFlags::CLOEXEC).map_err(|error| PassError::os("close-on-exec", error))?;
+    Ok(socket)
 }
 
 /// Whether this process was started with the descriptor: what it opened since is close-on-exec.

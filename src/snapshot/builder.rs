@@ -15,6 +15,7 @@ use crate::sys::inspect::small_page_bytes;
 use crate::sys::memory::{self, Allocate, HugePage, allocate_range};
 use std::fs::File;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Settings of a new snapshot, by [`Snapshot::builder`].
@@ -244,12 +245,14 @@ fn first_bytes(shape: &SlotGeometry) -> Allocate {
     if shape.is_sparse { Allocate::First(shape.first_slot()) } else { Allocate::All }
 }
 
-/// Allocates the words of a sparse region's slots that are not in a buffer.
+/// Allocates the words of a sparse region's slots that are not in a buffer, and writes to each page: until
+/// then it counts as a hole (lseek(2), SEEK_HOLE), which a reader does not touch.
 fn allocate_heads(file: &File, shape: &SlotGeometry) -> Result<(), CreateError> {
     let slots = if shape.is_sparse { shape.slots } else { 0 };
     for slot in 0..slots {
         let at = shape.first_slot() + slot * shape.slot_bytes();
-        allocate_range(file, at, shape.first_buffer()).map_err(|error| match error.kind() {
+        let allocated = allocate_range(file, at, shape.first_buffer());
+        allocated.and_then(|()| file.write_all_at(&[0; 8], at)).map_err(|error| match error.kind() {
             std::io::ErrorKind::StorageFull => CreateError::NoSpace { wanted_bytes: slots * shape.first_buffer() },
             std::io::ErrorKind::Unsupported => CreateError::Attach(AttachError::NotAllocated {
                 what: "snapshot",

@@ -33,6 +33,7 @@ impl<T> Deref for Loaded<T> {
     }
 }
 
+#[cfg(feature = "rkyv")]
 impl<T> Loaded<T> {
     /// The same moment with another value.
     pub(crate) fn with<U>(self, make: impl FnOnce(T) -> U) -> Loaded<U> {

@@ -7,6 +7,7 @@ mod frame;
 mod info;
 mod loaded;
 mod name;
+mod observe;
 mod pinned;
 mod preamble;
 mod reader;

@@ -121,7 +121,10 @@ impl SnapshotReader {
             return Ok(None);
         };
         match loaded.value {
-            Ok(value) => Ok(Some(Loaded { value, version: loaded.version, as_of: loaded.as_of })),
+            Ok(value) => {
+                self.seen = loaded.version;
+                Ok(Some(Loaded { value, version: loaded.version, as_of: loaded.as_of }))
+            }
             Err(found_bytes) => Err(LoadError::WrongLength { found_bytes, wanted_bytes }),
         }
     }
@@ -148,6 +151,7 @@ impl SnapshotReader {
             copy::read(content.payload, bytes);
             content.len_bytes
         })?;
+        self.seen = loaded.map_or(self.seen, |loaded| loaded.version);
         Ok(loaded.map(|Loaded { version, as_of, value: len_bytes }| Stamp { version, as_of, len_bytes }))
     }
 
@@ -166,9 +170,7 @@ impl SnapshotReader {
     /// # Errors
     /// As [`SnapshotReader::load_into`].
     pub fn stamp(&mut self) -> Result<Option<Stamp>, LoadError> {
-        let seen = self.seen;
         let loaded = self.load_by(|content| content.len_bytes)?;
-        self.seen = seen;
         Ok(loaded.map(|Loaded { version, as_of, value: len_bytes }| Stamp { version, as_of, len_bytes }))
     }
 
@@ -192,6 +194,7 @@ impl SnapshotReader {
         let Some(loaded) = loaded else { return Ok(None) };
         let value = rkyv::from_bytes::<T, rkyv::rancor::Error>(&bytes);
         let value = value.map_err(|error| LoadError::Invalid { reason: error.to_string() })?;
+        self.seen = loaded.version;
         Ok(Some(loaded.with(|()| value)))
     }
 
@@ -213,12 +216,12 @@ impl SnapshotReader {
             return Ok(None);
         }
         let (version, words) = self.pin_newest()?;
-        self.seen = version;
         // Released by `Pinned`, also where it is not made.
         let guard = self.seat.as_ref().map(|seat| PinGuard(seat.pin_word()));
         let buffer = self.place.state().buffer_of(version);
         let content = look(self.place.mapped(), self.index, self.frame, self.allocated.as_mut(), buffer, words);
         let content = content.ok_or(LoadError::Corrupt { index: self.index })?;
+        self.seen = version;
         Ok(guard.map(|guard| Pinned::new(guard, content, version, self.index)))
     }
 
@@ -272,7 +275,6 @@ impl SnapshotReader {
             match attempt {
                 Attempt::Loaded { version: 0, .. } => return Ok(None),
                 Attempt::Loaded { version, value: Some((as_of, value)) } => {
-                    self.seen = version;
                     return Ok(Some(Loaded { version, as_of, value }));
                 }
                 Attempt::Loaded { value: None, .. } => return Err(LoadError::Corrupt { index: self.index }),

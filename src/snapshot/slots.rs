@@ -8,7 +8,7 @@ use crate::core::pins::{self, PinBoard};
 use crate::error::AttachError;
 use crate::layout::Line;
 use crate::layout::board::{Doorbell, Slot};
-use crate::layout::slots::{BELLS_OFFSET, NAMES_OFFSET, SLOT_NAME_BYTES, TAKEN_OFFSET};
+use crate::layout::slots::{BELLS_OFFSET, NAMES_OFFSET, SLOT_NAME_BYTES, SlotGeometry, TAKEN_OFFSET};
 use crate::region::{Region, outliving};
 use crate::row::Row;
 use crate::snapshot::preamble::{self, SlotTraits};
@@ -27,10 +27,31 @@ pub(crate) struct Slots {
     taken: Option<&'static AtomicU64>,
     bells: &'static [Doorbell],
     traits: SlotTraits,
+    places: Places,
     // The views above borrow from these two; a mapping does not move when its `Region` does.
     region: Region,
     board: Option<Region>,
     lock: Option<OwnedFd>,
+}
+
+/// Where things are in the words of a slot, computed once.
+#[derive(Clone, Copy, Debug)]
+struct Places {
+    slot_words: usize,
+    first_words: usize,
+    stride_words: usize,
+}
+
+impl Places {
+    #[allow(clippy::cast_possible_truncation, reason = "sizes of what is mapped")]
+    fn of(shape: &SlotGeometry) -> Self {
+        let words = |bytes: u64| (bytes / 8) as usize;
+        Self {
+            slot_words: words(shape.slot_bytes()),
+            first_words: words(shape.first_buffer()),
+            stride_words: words(shape.stride_bytes()),
+        }
+    }
 }
 
 impl Slots {
@@ -62,7 +83,7 @@ impl Slots {
         let taken = taken.map(|line| unsafe { outliving(&line.0) });
         // SAFETY: `region` is stored beside the views.
         let (cells, names) = (unsafe { outliving(cells) }, unsafe { outliving(names) });
-        Ok(Self { cells, names, seats, taken, bells, traits, region, board, lock })
+        Ok(Self { cells, names, seats, taken, bells, places: Places::of(&shape), traits, region, board, lock })
     }
 
     /// Prepares this process for publishing: readers that pin rely on its light fence.
@@ -100,14 +121,11 @@ impl Slots {
 
     /// Slot `index`, if there is one.
     #[inline]
-    #[allow(clippy::cast_possible_truncation, reason = "sizes of what is mapped")]
     pub(crate) fn cell(&self, index: usize) -> Option<Cell<'_>> {
-        let shape = &self.traits.geometry;
-        let slot_words = (shape.slot_bytes() / 8) as usize;
+        let Places { slot_words, first_words, stride_words } = self.places;
         let at = index.checked_mul(slot_words)?;
         let words = self.cells.get(at..at.checked_add(slot_words)?)?;
-        let (first, stride) = ((shape.first_buffer() / 8) as usize, (shape.stride_bytes() / 8) as usize);
-        Cell::new(words, index as u64, first, shape.buffers, stride)
+        Cell::new(words, index as u64, first_words, self.traits.geometry.buffers, stride_words)
     }
 
     /// Offset in the region of buffer `buffer` of slot `index`, in bytes.
@@ -137,10 +155,10 @@ impl Slots {
         self.taken
     }
 
-    /// The doorbell of slot `index`, if this process may write to the board.
+    /// The doorbell of slot `index`, one of a power of two, if this process may write to the board.
     pub(crate) fn bell(&self, index: usize) -> Option<&Doorbell> {
         let is_writable = self.board.as_ref().is_some_and(Region::is_writable);
-        self.bells.get(index % self.bells.len().max(1)).filter(|_| is_writable)
+        self.bells.get(index & self.bells.len().wrapping_sub(1)).filter(|_| is_writable)
     }
 
     /// After publishing: wakes readers that wait for a newer version.

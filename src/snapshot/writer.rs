@@ -27,6 +27,8 @@ use zerocopy::{Immutable, IntoBytes};
 const PATIENCE: Duration = Duration::from_millis(100);
 /// Looks at the pins between which others are let run, before sleeping.
 const YIELDS: u32 = 100;
+/// Words of the smallest page there is.
+const PAGE_WORDS: usize = 512;
 /// Sleep between two looks at the pins.
 const NAP: Duration = Duration::from_micros(50);
 
@@ -257,7 +259,9 @@ impl SlotWriter<'_> {
         };
         if let Some(allocated) = &mut writer.allocated {
             let offset = writer.slots.buffer_offset(index, cell.buffer_of(version));
-            allocate(writer.slots.region(), allocated, offset, writer.frame.meta_bytes() + len_bytes)?;
+            let known = allocated.entry(offset).or_default();
+            let wanted_bytes = writer.frame.meta_bytes() + len_bytes;
+            allocate(writer.slots.region(), known, offset, wanted_bytes, cell.buffer(version))?;
         }
         fill(writer.frame.open(cell.buffer(version), as_of, len_bytes));
         cell.publish(version);
@@ -275,23 +279,29 @@ fn wrong_length(frame: Frame, len_bytes: u64) -> PublishError {
     PublishError::TooLarge { len_bytes, limit_bytes: capacity_bytes }
 }
 
-/// Takes memory for a value of a sparse region: `wanted_bytes` from `offset` on.
+/// Takes memory for a value of a sparse region: `wanted_bytes` from `offset` on, where `words` are. Writes to
+/// each page, which counts as a hole until then (lseek(2), SEEK_HOLE): a value need not be written in full.
+#[allow(clippy::cast_possible_truncation, reason = "at most the capacity of what is mapped")]
 fn allocate(
     region: &Region,
-    allocated: &mut HashMap<u64, u64>,
+    known: &mut u64,
     offset: u64,
     wanted_bytes: u64,
+    words: &[AtomicU64],
 ) -> Result<(), PublishError> {
-    let known = allocated.entry(offset).or_default();
     if *known >= wanted_bytes {
         return Ok(());
     }
-    let have = allocated_from(region.file(), offset).unwrap_or(0);
-    let missing = wanted_bytes.saturating_sub(have);
+    let have = allocated_from(region.file(), offset).unwrap_or(0).min(wanted_bytes);
+    let missing = wanted_bytes - have;
     allocate_range(region.file(), offset + have, missing).map_err(|error| match error.kind() {
         io::ErrorKind::StorageFull => PublishError::NoSpace { wanted_bytes: missing },
         _ => PublishError::Os { doing: "allocating memory for the value", source: error },
     })?;
+    let words = words.get(..wanted_bytes.div_ceil(8) as usize).unwrap_or(words);
+    for word in words.iter().step_by(PAGE_WORDS).skip((have / 8) as usize / PAGE_WORDS) {
+        word.store(word.load(Relaxed), Relaxed);
+    }
     *known = wanted_bytes;
     Ok(())
 }

@@ -1,10 +1,15 @@
 //! The operating system: the only files with system calls. Nothing here knows what a log is.
 
 pub(crate) mod barrier;
+pub(crate) mod bell;
 pub(crate) mod futex;
 pub(crate) mod inspect;
 pub(crate) mod lock;
 pub(crate) mod map;
 pub(crate) mod memory;
+pub(crate) mod packet;
+pub(crate) mod poll;
+pub(crate) mod process;
 pub(crate) mod reopen;
+pub(crate) mod rights;
 pub(crate) mod socket;

@@ -1,9 +1,11 @@
 //! What several test files need: children that are this test binary again, backings, payloads.
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
-use shmlog::{CreateError, HugePageSize, HugePages, Log, LogBuilder};
+use shmlog::{CreateError, HugePageSize, HugePages, Log, LogBuilder, Snapshot, SnapshotBuilder};
 use std::fs::read_to_string;
 use std::io::Write;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
@@ -159,4 +161,62 @@ pub fn mounted(kind: &str) -> Option<PathBuf> {
         (fields.next()? == kind).then(|| PathBuf::from(place))
     });
     places.find(|place| tempfile::tempdir_in(place).is_ok())
+}
+
+/// Starts a child with one end of a socketpair as its standard input: it takes it by [`to_parent`].
+pub fn start(mut command: Command) -> (Child, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    // The command is dropped here, and with it the last copy of the child's end.
+    (command.stdin(OwnedFd::from(theirs)).spawn().unwrap(), ours)
+}
+
+/// In a child of [`start`]: the socket to its parent.
+pub fn to_parent() -> UnixStream {
+    std::io::stdin().as_fd().try_clone_to_owned().unwrap().into()
+}
+
+/// What word `at` of value `number` is: every word tells both.
+pub fn word(number: u64, at: usize) -> u64 {
+    number.wrapping_add((at as u64).wrapping_mul(0x9E37_79B9_7F4A_7C15))
+}
+
+/// Value `number`, of `len` bytes.
+pub fn value(number: u64, len: usize) -> Vec<u8> {
+    let mut bytes = vec![0; len];
+    for (at, chunk) in bytes.chunks_mut(8).enumerate() {
+        chunk.copy_from_slice(&word(number, at).to_le_bytes()[..chunk.len()]);
+    }
+    bytes
+}
+
+/// The number of a value; `None` if it is a mixture of several. Of whole words, at least one.
+pub fn number_of(bytes: &[u8]) -> Option<u64> {
+    let (words, []) = bytes.as_chunks::<8>() else { return None };
+    let number = u64::from_le_bytes(*words.first()?);
+    let wrong =
+        words.iter().enumerate().fold(0, |wrong, (at, bytes)| wrong | (u64::from_le_bytes(*bytes) ^ word(number, at)));
+    (wrong == 0).then_some(number)
+}
+
+impl Ground {
+    /// Makes a snapshot there, or tries.
+    pub fn try_snapshot(&self, builder: &SnapshotBuilder, name: &str) -> Result<Snapshot, CreateError> {
+        match self {
+            Self::Memfd => builder.create_memfd(name),
+            Self::MemfdHuge => builder.clone().huge_pages(HugePages::Require(HugePageSize::TwoMiB)).create_memfd(name),
+            Self::In { dir, .. } => builder.create_at(dir.path().join(name)),
+        }
+    }
+
+    /// Makes a snapshot there; `None`, with a word on it, if huge pages are short.
+    pub fn create_snapshot(&self, builder: &SnapshotBuilder, name: &str) -> Option<Snapshot> {
+        match self.try_snapshot(builder, name) {
+            Ok(snapshot) => Some(snapshot),
+            Err(error @ (CreateError::NoHugePages { .. } | CreateError::NoSpace { .. })) => {
+                skip(self.name(), error);
+                None
+            }
+            Err(error) => panic!("{}: {error}", self.name()),
+        }
+    }
 }

@@ -17,8 +17,8 @@ pub struct Level {
 }
 
 impl Ladder {
-    /// An order of so many shares joins the level.
-    pub fn join(&mut self, rank: u32, shares: u32) {
+    /// An order of so many shares joins the level. Returns whether that is the best one.
+    pub fn join(&mut self, rank: u32, shares: u32) -> bool {
         let at = self.position(rank);
         match self.levels.get_mut(at) {
             Some(level) if level.rank == rank => {
@@ -27,23 +27,33 @@ impl Ladder {
             }
             _ => self.levels.insert(at, Level { rank, orders: 1, shares: u64::from(shares) }),
         }
+        at + 1 == self.levels.len()
     }
 
-    /// An order of the level, which must have some, loses so many of its shares.
-    pub fn reduce(&mut self, rank: u32, shares: u32) {
+    /// An order of the level, which must have some, loses so many of its shares. Returns whether that
+    /// is the best one.
+    pub fn reduce(&mut self, rank: u32, shares: u32) -> bool {
         let at = self.position(rank);
         self.levels[at].shares -= u64::from(shares);
+        at + 1 == self.levels.len()
     }
 
-    /// An order of the level, which must have some, leaves with the shares it still has.
-    pub fn leave(&mut self, rank: u32, shares: u32) {
+    /// An order of the level, which must have some, leaves with the shares it still has. Returns
+    /// whether that is, or was, the best one.
+    pub fn leave(&mut self, rank: u32, shares: u32) -> bool {
         let at = self.position(rank);
+        let is_best = at + 1 == self.levels.len();
         let level = &mut self.levels[at];
         level.orders -= 1;
         level.shares -= u64::from(shares);
         if level.orders == 0 {
             self.levels.remove(at);
         }
+        is_best
+    }
+
+    pub fn best(&self) -> Option<&Level> {
+        self.levels.last()
     }
 
     /// The levels from the best on.
@@ -85,5 +95,13 @@ mod tests {
         assert_eq!(levels(&ladder), [(20, 1, 0)]);
         ladder.leave(20, 0);
         assert_eq!(levels(&ladder), []);
+    }
+
+    #[test]
+    fn who_changes_the_best_level_is_told() {
+        let mut ladder = Ladder::default();
+        assert_eq!([20, 10, 10, 20, 30].map(|rank| ladder.join(rank, 5)), [true, false, false, true, true]);
+        assert_eq!([20, 30].map(|rank| ladder.reduce(rank, 1)), [false, true]);
+        assert_eq!([10, 30, 20].map(|rank| ladder.leave(rank, 1)), [false, true, true]);
     }
 }

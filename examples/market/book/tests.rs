@@ -73,8 +73,7 @@ fn assert_agree(books: &Books, oracle: &Oracle, locates: u16) {
     assert_eq!(books.asks_top10(), oracle.quotes(Side::Sell, None));
     for locate in 0..=locates {
         let best = |side| oracle.quotes(side, Some(locate)).first().copied();
-        let (bid, ask) = (best(Side::Buy), best(Side::Sell));
-        assert_eq!(books.top(locate), Top { bid, ask });
+        assert_eq!(books.top(locate), Top::new(best(Side::Buy), best(Side::Sell)));
     }
 }
 
@@ -103,9 +102,13 @@ fn unruly_flow_agrees_with_the_oracle_after_every_message() {
     let (mut books, mut oracle) = (Books::default(), Oracle::default());
     for _ in 0..20_000 {
         let message = unruly(&mut random);
-        books.apply(&message);
+        let before: [Top; 5] = std::array::from_fn(|locate| books.top(locate.try_into().unwrap()));
+        let touched = books.apply(&message);
         oracle.apply(&message);
         assert_agree(&books, &oracle, 4);
+        for (locate, top) in (0..).zip(before) {
+            assert!(touched.contains(&Some(locate)) || books.top(locate) == top, "{message:?} at {locate}");
+        }
     }
     assert!(books.unknown_refs() > 1000);
     assert!(books.live_orders() > 10);
@@ -168,7 +171,6 @@ fn replacement_keeps_side_and_symbol() {
         ..add(1, 0, 0)
     };
     let books = books(&[add(1, 60, 500), replace]);
-    let bid = Some((510, 70));
-    assert_eq!(books.top(1), Top { bid, ask: None });
+    assert_eq!(books.top(1), Top::new(Some((510, 70)), None));
     assert_eq!(books.top(9), Top::default());
 }

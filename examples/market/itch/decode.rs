@@ -125,11 +125,8 @@ impl Fields<'_> {
     }
 
     fn side(&mut self) -> Result<Side, DecodeError> {
-        match self.u8()? {
-            b'B' => Ok(Side::Buy),
-            b'S' => Ok(Side::Sell),
-            letter => Err(self.bad_letter("side", letter)),
-        }
+        let letter = self.u8()?;
+        Side::of(letter).ok_or_else(|| self.bad_letter("side", letter))
     }
 
     fn printable(&mut self) -> Result<bool, DecodeError> {

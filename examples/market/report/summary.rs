@@ -66,15 +66,44 @@ impl Report {
             }
             writeln!(f)?;
         }
-        let joined = self.late().and_then(|late| late.joined.as_ref());
-        let Some(joined) = joined else { return Ok(()) };
-        let (at, from) = (count(&joined["joined_at_seq"]), count(&joined["from_seq"]));
-        let same = match self.late_state_equal() {
-            Some(true) => "the same books as who was there from the start",
-            Some(false) => "OTHER BOOKS than who was there from the start",
-            None => self.late_note().unwrap_or("not compared"),
+        self.write_late(f)?;
+        self.write_prices(f)
+    }
+
+    fn write_late(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let late = self.late_json();
+        if late["from_seq"].is_null() {
+            return Ok(());
+        }
+        write!(f, "  late joined at record {}", count(&late["joined_at_seq"]))?;
+        if !late["snapshot_as_of"].is_null() {
+            write!(f, ", restored the books as of record {}", count(&late["snapshot_as_of"]))?;
+        }
+        let (replayed, from) = (count(&late["replayed"]), count(&late["from_seq"]));
+        writeln!(f, ",\n    replayed {replayed} from record {from} on")?;
+        match self.late_state_equal() {
+            Some(true) => writeln!(f, "    and has the same books as who was there from the start")?,
+            Some(false) => writeln!(f, "    and has OTHER BOOKS than who was there from the start")?,
+            None => {}
+        }
+        self.late_note().map_or(Ok(()), |note| writeln!(f, "    {note}"))
+    }
+
+    fn write_prices(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(published) = self.published_by_owner() {
+            let (tops, states) = (count(&published["tops"]), count(&published["states"]));
+            writeln!(f, "  {} published {tops} changes of prices, and its books {states} times", self.owner)?;
+            if let Some(why) = published["states_end"].as_str() {
+                writeln!(f, "    until it gave that up: {why}")?;
+            }
+        }
+        let Some(seen) = self.seen_by_watch() else { return Ok(()) };
+        let same = match self.watch_equal() {
+            Some(true) => "in the end the same",
+            Some(false) => "in the end OTHERS",
+            None => "not compared",
         };
-        writeln!(f, "  late joined at record {at}, replayed from {from}: {same}")
+        writeln!(f, "  watch loaded {} prices of {} symbols, {same}", count(&seen["loads"]), count(&seen["symbols"]))
     }
 
     fn write_books(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -90,13 +119,16 @@ impl Report {
 }
 
 fn write_result(f: &mut fmt::Formatter<'_>, worker: &Outcome, result: &Value) -> fmt::Result {
+    if worker.role == Role::Watch {
+        return write!(f, "{:>13} loads", count(&result["loads"]));
+    }
     write!(f, "{:>13} messages", count(&result["records"]))?;
     if let Some(rate) = worker_rate(worker) {
         write!(f, ", {:>11} a second", HumanCount(rate).to_string())?;
     }
     match worker.role {
         Role::Tally => write!(f, ", {} symbols", count_symbols(result))?,
-        Role::Book(_) | Role::Late => write!(f, ", books {:016x}", result["digest"].as_u64().unwrap_or(0))?,
+        _ => write!(f, ", books {:016x}", result["digest"].as_u64().unwrap_or(0))?,
     }
     match result["missed"].as_u64() {
         None | Some(0) => Ok(()),

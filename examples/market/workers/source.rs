@@ -1,30 +1,26 @@
 //! Where a worker's messages come from: a reader of the log, and the parent's socket, whose end says
 //! that no more will come.
 
+use super::parent::Parent;
 use crate::args::{Role, Waits};
 use crate::itch::Message;
-use crate::progress::say;
 use crate::stamp::Stamped;
 use anyhow::{Context, Result};
 use serde_json::{Value, json};
-use shmlog::{JoinError, Log, ReadError, Reader, Retention, Start};
-use std::io::{ErrorKind, Read, Write};
-use std::os::unix::net::UnixStream;
+use shmlog::{JoinError, Log, ReadError, Reader, ReaderBuilder, Retention, Start};
 use std::time::{Duration, Instant};
 
 /// How often a worker that has nothing to read looks whether the parent lives.
 const TICK: Duration = Duration::from_millis(100);
 
 /// How long one that is in no hurry sleeps.
-const NAP: Duration = Duration::from_millis(1);
+pub const NAP: Duration = Duration::from_millis(1);
 
 /// See the module.
 #[derive(Debug)]
 pub struct Source {
-    role: Role,
     reader: Reader,
-    parent: UnixStream,
-    is_orphan: bool,
+    parent: Parent,
     record: Stamped,
     records: u64,
     /// Sequence number of the record that comes next.
@@ -33,37 +29,50 @@ pub struct Source {
     busy: Duration,
 }
 
+/// A message, and how it came.
+#[derive(Clone, Copy, Debug)]
+pub struct Arrival<'m> {
+    pub seq: u64,
+    pub published_ns: u64,
+    /// How many messages did not come, of all before it.
+    pub missed: u64,
+    pub message: &'m Message,
+}
+
 impl Source {
     /// Takes a place at record 0, or at the oldest one if that is gone, and tells the parent.
-    pub fn join(log: &Log, parent: UnixStream, role: Role, wait: Waits) -> Result<Self> {
-        let reader = join(log, role, wait).with_context(|| role.to_string())?;
+    pub fn from_start(log: &Log, wait: Waits, parent: Parent) -> Result<Self> {
+        let reader = join_at_start(builder(log, parent.role, wait))?;
+        Self::new(reader, parent, json!({}))
+    }
+
+    /// Goes on with a reader that has a place, and tells the parent, with what else there is to say
+    /// about that.
+    pub fn new(reader: Reader, mut parent: Parent, mut about: Value) -> Result<Self> {
         let from_seq = reader.position();
-        let mut source = Self {
-            role,
+        about["from_seq"] = from_seq.into();
+        about["joined_at_seq"] = (from_seq + reader.lag()).into();
+        parent.joined(&about)?;
+        Ok(Self {
             reader,
             parent,
-            is_orphan: false,
             record: Stamped::new(),
             records: 0,
             next_seq: from_seq,
             missed: 0,
             busy: Duration::ZERO,
-        };
-        let joined_at_seq = from_seq + source.reader.lag();
-        let told = source.tell(&json!({ "joined_at_seq": joined_at_seq, "from_seq": from_seq }));
-        source.is_orphan = told.is_err();
-        source.parent.set_nonblocking(true)?;
-        Ok(source)
+        })
     }
 
-    /// Calls `work` with every message and the time at which it was published, until the log is
-    /// closed, or the parent is gone and nothing is left.
-    pub fn each(&mut self, mut work: impl FnMut(u64, &Message)) -> Result<()> {
+    /// Calls `work` with every message, until the log is closed, or the parent is gone and nothing is
+    /// left.
+    pub fn each(&mut self, mut work: impl FnMut(&Arrival<'_>) -> Result<()>) -> Result<()> {
         let mut started = None;
+        let mut is_orphan = false;
         loop {
             let (before, now) = (self.records, started.unwrap_or_else(Instant::now));
             match self.batch(&mut work) {
-                Ok(decoded) => decoded?,
+                Ok(worked) => worked?,
                 Err(ReadError::Closed) => break,
                 // The gap shows at the next record.
                 Err(ReadError::Lagged { .. } | ReadError::GivenUp { .. }) => continue,
@@ -71,10 +80,10 @@ impl Source {
             }
             if self.records > before {
                 started = Some(now);
-            } else if self.is_orphan {
+            } else if is_orphan {
                 break;
             } else if !self.wait() {
-                self.is_orphan = self.is_parent_gone();
+                is_orphan = self.parent.is_at_end();
             }
         }
         self.busy = started.map_or(Duration::ZERO, |started| Instant::elapsed(&started));
@@ -85,7 +94,7 @@ impl Source {
     /// Waits for more, a moment at most. Returns whether there may be some. Only the worker that
     /// measures latency is in a hurry; the others leave the processors to it and to the parent.
     fn wait(&mut self) -> bool {
-        if self.role == Role::Book(0) {
+        if self.parent.role == Role::Book(0) {
             // An error comes again when it is read.
             return self.reader.wait_next(TICK).unwrap_or(true);
         }
@@ -94,51 +103,44 @@ impl Source {
     }
 
     /// What is there now.
-    fn batch(&mut self, work: &mut impl FnMut(u64, &Message)) -> Result<Result<()>, ReadError> {
+    fn batch(&mut self, work: &mut impl FnMut(&Arrival<'_>) -> Result<()>) -> Result<Result<()>, ReadError> {
         for record in self.reader.batch()? {
             let seq = record.seq();
             self.record.copy(&record)?;
+            self.missed += seq - self.next_seq;
+            self.next_seq = seq + 1;
+            self.records += 1;
             let message = match Message::decode(self.record.message()) {
                 Ok(message) => message,
                 Err(error) => return Ok(Err(error).with_context(|| format!("record {seq}"))),
             };
-            work(self.record.published_ns(), &message);
-            self.missed += seq - self.next_seq;
-            self.next_seq = seq + 1;
-            self.records += 1;
+            let published_ns = self.record.published_ns();
+            let worked = work(&Arrival { seq, published_ns, missed: self.missed, message: &message });
+            if worked.is_err() {
+                return Ok(worked.with_context(|| format!("record {seq}")));
+            }
         }
         Ok(Ok(()))
     }
 
     /// Tells the parent the result, with what was read and what was missed.
-    pub fn finish(mut self, mut result: Value) -> Result<()> {
-        result["records"] = self.records.into();
+    pub fn finish(self, mut result: Value) {
+        let records = self.records;
+        result["records"] = records.into();
         result["missed"] = self.missed.into();
         result["busy_ns"] = json!(u64::try_from(self.busy.as_nanos()).unwrap_or(u64::MAX));
-        self.parent.set_nonblocking(false)?;
-        if self.is_orphan || self.tell(&result).is_err() {
-            let (role, pid, records) = (self.role, std::process::id(), self.records);
-            say(&format!("market: {role} (pid {pid}) read {records} records to the end; the parent is gone"));
-        }
-        Ok(())
-    }
-
-    fn tell(&mut self, what: &Value) -> Result<()> {
-        Ok(self.parent.write_all(format!("{what}\n").as_bytes())?)
-    }
-
-    /// The parent never says anything: its socket has an end, or nothing.
-    fn is_parent_gone(&mut self) -> bool {
-        match self.parent.read(&mut [0]) {
-            Ok(len) => len == 0,
-            Err(error) => !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
-        }
+        self.parent.finish(&result, &format!("read {records} records to the end"));
     }
 }
 
-fn join(log: &Log, role: Role, wait: Waits) -> Result<Reader, JoinError> {
+/// A reader that is waited for, if the log waits for any.
+pub fn builder(log: &Log, role: Role, wait: Waits) -> ReaderBuilder<'_> {
     let is_gated = log.info().retention != Retention::Overwrite;
-    let builder = log.reader_builder().name(role.to_string()).gated(is_gated).wait(wait.into());
+    log.reader_builder().name(role.to_string()).gated(is_gated).wait(wait.into())
+}
+
+/// A place at record 0, or at the oldest one if that is gone.
+pub fn join_at_start(builder: ReaderBuilder<'_>) -> Result<Reader, JoinError> {
     match builder.clone().start(Start::First) {
         Err(JoinError::Gone { .. }) => builder.start(Start::Oldest),
         joined => joined,

@@ -1,5 +1,6 @@
 //! `shmlog dump`.
 
+use crate::find;
 use crate::print::{Copied, Format};
 use anyhow::Result;
 use clap::Args;
@@ -56,7 +57,7 @@ impl FromStr for Begin {
 
 /// Prints the records that `options` ask for.
 pub(crate) fn run(options: &Options, out: &mut impl Write) -> Result<()> {
-    let log = Log::observe(&options.log)?;
+    let log = find::log(&options.log)?;
     let (reader, next) = start(&log, options.from)?;
     let end = if options.follow { u64::MAX } else { log.reader(Start::End)?.position() };
     let dump = Dump {

@@ -1,16 +1,17 @@
 //! `shmlog info`.
 
-use crate::escape;
+use crate::table::{self, answer, number};
 use crate::units::{moment, size};
+use crate::{escape, find};
 use anyhow::Result;
 use serde_json::{Value, json};
-use shmlog::{Backing, Fencing, Log, LogInfo, ParticipantInfo, Retention};
-use std::io::Write;
+use shmlog::{Backing, Fencing, LogInfo, ParticipantInfo, Retention};
+use std::io::{self, Write};
 use std::path::Path;
 
 /// Prints what the log at `path` says of itself.
 pub(crate) fn run(path: &Path, is_json: bool, out: &mut impl Write) -> Result<()> {
-    let info = Log::observe(path)?.info();
+    let info = find::log(path)?.info();
     if is_json {
         writeln!(out, "{}", object(&info))?;
     } else {
@@ -60,34 +61,20 @@ fn facts(info: &LogInfo) -> Vec<(&'static str, String)> {
 
 const HEADINGS: [&str; 8] = ["slot", "role", "name", "pid", "alive", "position", "lag", "holds segment"];
 
-fn table(participants: &[ParticipantInfo], out: &mut impl Write) -> Result<()> {
+fn table(participants: &[ParticipantInfo], out: &mut impl Write) -> io::Result<()> {
     if participants.is_empty() {
-        return Ok(writeln!(out, "{:<12} none known", "participants")?);
+        return writeln!(out, "{:<12} none known", "participants");
     }
-    let rows: Vec<_> = [HEADINGS.map(str::to_owned)].into_iter().chain(participants.iter().map(cells)).collect();
-    let widths: [usize; 8] =
-        std::array::from_fn(|column| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0));
-    writeln!(out)?;
-    for row in rows {
-        let padded: Vec<_> = row.iter().zip(widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
-        writeln!(out, "{}", padded.join("  ").trim_end())?;
-    }
-    Ok(())
+    table::write(HEADINGS, participants.iter().map(cells), out)
 }
 
 fn cells(participant: &ParticipantInfo) -> [String; 8] {
-    let number = |value: Option<u64>| value.map_or_else(|| "-".to_owned(), |value| value.to_string());
-    let alive = match participant.is_alive {
-        Some(true) => "yes",
-        Some(false) => "no",
-        None => "unknown",
-    };
     [
         participant.who.slot.to_string(),
         role(participant).unwrap_or_else(|| "-".to_owned()),
         escape::text(participant.who.name().as_bytes()),
         participant.who.pid.to_string(),
-        alive.to_owned(),
+        answer(participant.is_alive).to_owned(),
         number(participant.position),
         number(participant.lag),
         number(participant.holds_segment),

@@ -1,19 +1,23 @@
-//! Looks at logs: what they are and who is attached (`info`), what they hold (`dump`).
+//! Looks at logs: what they are and who is attached (`info`), what they hold (`dump`); and at snapshots (`slots`).
 //!
-//! It takes no part: logs are mapped read-only, nobody waits for it, and nothing is written to them.
+//! It takes no part: regions are mapped read-only, nobody waits for it, and nothing is written to them.
 
 mod dump;
 mod escape;
+mod find;
 mod info;
 mod print;
+mod slots;
+mod table;
 mod units;
+mod value;
 
 use clap::{Parser, Subcommand};
 use std::io::{self, BufWriter, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Looks at shared-memory logs, without taking part or disturbing those who do.
+/// Looks at shared-memory logs and snapshots, without taking part or disturbing those who do.
 #[derive(Debug, Parser)]
 #[command(name = "shmlog", version)]
 struct Cli {
@@ -23,7 +27,7 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Geometry, backing, seals, the records retained, who is attached and how far behind.
+    /// What a log is: geometry, backing, seals, the records retained, who is attached and how far behind.
     Info {
         /// The directory of a named log, or /proc/PID/fd/N of one that a process has open.
         log: PathBuf,
@@ -31,8 +35,10 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
-    /// The records.
+    /// The records of a log.
     Dump(dump::Options),
+    /// What a snapshot is and holds: its slots, their versions and writers, and who pins.
+    Slots(slots::Options),
 }
 
 fn main() -> ExitCode {
@@ -41,6 +47,7 @@ fn main() -> ExitCode {
     let done = match cli.command {
         Command::Info { log, json } => info::run(&log, json, &mut out),
         Command::Dump(options) => dump::run(&options, &mut out),
+        Command::Slots(options) => slots::run(&options, &mut out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -1,36 +1,15 @@
 //! The tool as people run it.
 
+mod common;
+
+use common::{bad, descriptor, good, run, shmlog};
 use serde_json::Value;
 use shmlog::{Appender, Log, LogBuilder, Retention, Shared, Start};
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
-
-fn shmlog(args: &[&str], log: &Path) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_shmlog"));
-    command.args(args).arg(log);
-    command
-}
-
-fn run(args: &[&str], log: &Path) -> Output {
-    shmlog(args, log).output().unwrap()
-}
-
-/// Standard output of a run that succeeds and has nothing to complain of.
-fn good(args: &[&str], log: &Path) -> String {
-    let output = run(args, log);
-    assert!(output.status.success() && output.stderr.is_empty(), "{args:?}: {output:?}");
-    String::from_utf8(output.stdout).unwrap()
-}
-
-/// Standard error of a run that fails as it should.
-fn bad(args: &[&str], log: &Path) -> String {
-    let output = run(args, log);
-    assert_eq!(output.status.code(), Some(1), "{args:?}: {output:?}");
-    String::from_utf8(output.stderr).unwrap()
-}
 
 fn objects(text: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
@@ -60,14 +39,6 @@ fn named(builder: &LogBuilder) -> Named {
 
 fn overwriting() -> LogBuilder {
     Log::builder().windows(2).window_bytes(64 << 10).retention(Retention::Overwrite)
-}
-
-/// As others see this process's descriptor of that name.
-fn descriptor(link: &str) -> PathBuf {
-    let descriptors = fs::read_dir("/proc/self/fd").unwrap().map(|entry| entry.unwrap().path());
-    let is_it = |path: &PathBuf| fs::read_link(path).is_ok_and(|target| target.as_os_str() == link);
-    let path = descriptors.into_iter().find(is_it).unwrap();
-    Path::new(&format!("/proc/{}/fd", std::process::id())).join(path.file_name().unwrap())
 }
 
 /// Appends until the log has come round at least twice; returns the next sequence number.
@@ -341,10 +312,10 @@ fn what_is_no_log_is_refused() {
     let _log = Log::builder().create_memfd("refused").unwrap();
     let link = foreign.canonicalize().unwrap();
     for (path, complaint) in [
-        (dir.path().join("nothing"), "no log there"),
-        (dir.path().to_owned(), "no log there"),
-        (foreign, "no log there"),
-        (PathBuf::from("/proc/self/fd/999999"), "no log there"),
+        (dir.path().join("nothing"), "nothing there"),
+        (dir.path().to_owned(), "nothing there"),
+        (foreign, "nothing there"),
+        (PathBuf::from("/proc/self/fd/999999"), "nothing there"),
         (descriptor(link.to_str().unwrap()), "does not begin as one"),
         (descriptor("/memfd:shmlog:refused:board (deleted)"), "this is a board: name the log's descriptor"),
     ] {

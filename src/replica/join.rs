@@ -1,0 +1,67 @@
+//! Joining late.
+
+use crate::error::{JoinError, LoadError, ReplicaError};
+use crate::log::{Reader, ReaderBuilder, Start};
+use crate::replica::Replica;
+use crate::snapshot::{Loaded, SnapshotReader, Stamp};
+
+/// How often a newcomer begins anew: each time the owner has published and the log has come round
+/// in between.
+const ATTEMPTS: u32 = 1000;
+
+/// What a newcomer begins with, by [`Replica::join`].
+#[derive(Debug)]
+pub struct Joined<S> {
+    /// The state up to and with record `as_of`; `None` before the first was published.
+    pub state: Option<Loaded<S>>,
+    /// Stands at the record after it.
+    pub reader: Reader,
+}
+
+/// The record after what a stamp says is in the state.
+pub(super) fn next_seq(stamp: Option<Stamp>) -> Result<u64, ReplicaError> {
+    let Some(stamp) = stamp else { return Ok(0) };
+    stamp.as_of.map(|seq| seq.saturating_add(1)).ok_or(ReplicaError::NoPosition)
+}
+
+pub(super) fn join<S>(
+    replica: &Replica,
+    builder: ReaderBuilder<'_>,
+    mut load: impl FnMut(&mut SnapshotReader) -> Result<Option<Loaded<S>>, LoadError>,
+) -> Result<Joined<S>, ReplicaError> {
+    let mut slot = replica.snapshot.reader_of(replica.slot)?;
+    let mut gone = None;
+    for _ in 0..ATTEMPTS {
+        let next = next_seq(slot.stamp()?)?;
+        // A state that is current is held by its owner; one that was replaced since is not.
+        match hold_and_load(&builder, next, &mut slot, &mut load) {
+            Err(ReplicaError::Join(JoinError::Gone { seq, oldest })) => gone = Some((seq, oldest)),
+            done => return done,
+        }
+    }
+    let (seq, oldest) = gone.unwrap_or_default();
+    Err(ReplicaError::Gone { seq, oldest })
+}
+
+fn hold_and_load<S>(
+    builder: &ReaderBuilder<'_>,
+    next: u64,
+    slot: &mut SnapshotReader,
+    load: &mut impl FnMut(&mut SnapshotReader) -> Result<Option<Loaded<S>>, LoadError>,
+) -> Result<Joined<S>, ReplicaError> {
+    let mut reader = builder.clone().start(Start::At(next))?;
+    match reader.pin() {
+        // Without a seat nothing is held, and the seek below finds out.
+        Ok(()) | Err(JoinError::NoSeat) => {}
+        Err(error) => return Err(error.into()),
+    }
+    let state = load(slot)?;
+    if let Some(state) = &state {
+        let seq = state.as_of.ok_or(ReplicaError::NoPosition)?;
+        reader.seek(seq.saturating_add(1))?;
+    }
+    if !builder.is_gated {
+        reader.unpin();
+    }
+    Ok(Joined { state, reader })
+}

@@ -1,0 +1,449 @@
+//! The hub's socket and what is said over it: modes, dead hubs, other versions, peers that speak otherwise.
+
+mod common;
+mod hub_raw;
+
+use common::{PATIENCE, child, finish, setting, succeed};
+use hub_raw::{REPLY, await_end, dial, hear, hear_all, request, say, seqpacket};
+use nix::sys::stat::{Mode, umask};
+use rustix::net::{SocketAddrUnix, accept, bind, listen};
+use shmlog::hub::{DropReason, Verdict};
+use shmlog::{Access, Hub, HubClient, HubError, HubEvent, Log, Start};
+use std::io::Read;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{FileTypeExt, PermissionsExt, symlink};
+use std::os::unix::net::UnixListener;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+fn place() -> (TempDir, PathBuf) {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("hub");
+    (dir, path)
+}
+
+fn names_in(dir: &TempDir) -> Vec<String> {
+    let entries = std::fs::read_dir(dir.path()).unwrap();
+    entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect()
+}
+
+/// Steps until something happens.
+fn step(hub: &mut Hub) -> Vec<HubEvent> {
+    let started = Instant::now();
+    loop {
+        let events = hub.step(PATIENCE).unwrap();
+        if !events.is_empty() {
+            return events;
+        }
+        assert!(started.elapsed() < PATIENCE, "nothing happened");
+    }
+}
+
+#[test]
+fn child_entry() {
+    common::enter(&[("masked", masked), ("hub", dead_hub), ("crowd", crowd)]);
+}
+
+/// The umask is the whole process's.
+fn masked() {
+    let (dir, path) = place();
+    for mask in [0o000, 0o022, 0o077, 0o777] {
+        for mode in [0o600, 0o660, 0o666, 0o777] {
+            umask(Mode::from_bits_truncate(mask));
+            let hub = Hub::builder().listen(&path, mode).unwrap();
+            umask(Mode::from_bits_truncate(0o022));
+            let found = path.symlink_metadata().unwrap();
+            assert!(found.file_type().is_socket());
+            assert_eq!(found.permissions().mode() & 0o7777, mode, "under {mask:o}");
+            drop(hub);
+            assert!(names_in(&dir).is_empty());
+        }
+    }
+}
+
+#[test]
+fn the_mode_is_exact() {
+    succeed(child("masked").spawn().unwrap());
+}
+
+/// A hub that is killed.
+fn dead_hub() {
+    let _hub = Hub::builder().listen(setting::<PathBuf>("SHMLOG_TEST_HUB"), 0o600).unwrap();
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+fn leave_a_dead_hub(path: &Path) {
+    let mut hub = child("hub").env("SHMLOG_TEST_HUB", path).stdin(Stdio::piped()).spawn().unwrap();
+    let client = HubClient::connect_within(path, PATIENCE).unwrap();
+    hub.kill().unwrap();
+    hub.wait().unwrap();
+    drop(client);
+    assert!(matches!(HubClient::connect(path), Err(HubError::NoHub { .. })));
+    assert!(path.exists());
+}
+
+#[test]
+fn dead_hubs_are_replaced_and_nothing_else() {
+    let (dir, path) = place();
+    leave_a_dead_hub(&path);
+    let hub = Hub::builder().listen(&path, 0o600).unwrap();
+    HubClient::connect(&path).unwrap();
+    let second = Hub::builder().listen(&path, 0o600);
+    assert!(matches!(second, Err(HubError::InUse { .. })), "{second:?}");
+    HubClient::connect(&path).unwrap();
+    assert_eq!(names_in(&dir), ["hub"]);
+
+    // Somebody else's socket stays when the first hub goes.
+    std::fs::remove_file(&path).unwrap();
+    let other = Hub::builder().listen(&path, 0o600).unwrap();
+    drop(hub);
+    HubClient::connect(&path).unwrap();
+    drop(other);
+    assert!(!path.exists());
+
+    let in_use = |what: &str| {
+        let refused = Hub::builder().listen(&path, 0o600);
+        assert!(matches!(refused, Err(HubError::InUse { .. })), "{what}: {refused:?}");
+        assert!(path.symlink_metadata().is_ok(), "{what} is still there");
+    };
+    std::fs::write(&path, "data").unwrap();
+    in_use("a file");
+    assert!(matches!(HubClient::connect(&path), Err(HubError::NoHub { .. })));
+    std::fs::remove_file(&path).unwrap();
+    let elsewhere = dir.path().join("elsewhere");
+    leave_a_dead_hub(&elsewhere);
+    symlink(&elsewhere, &path).unwrap();
+    in_use("a symbolic link");
+    std::fs::remove_file(&path).unwrap();
+    let _stream = UnixListener::bind(&path).unwrap();
+    in_use("a stream socket");
+    assert!(matches!(HubClient::connect(&path), Err(HubError::Foreign { .. })));
+
+    let missing = Hub::builder().listen(dir.path().join("no/such"), 0o600);
+    assert!(matches!(missing, Err(HubError::Os { .. })));
+    let long = Hub::builder().listen(dir.path().join("x".repeat(200)), 0o600);
+    assert!(matches!(long, Err(HubError::Os { .. })), "{long:?}");
+}
+
+#[test]
+fn of_many_that_find_a_dead_hub_one_takes_its_place() {
+    let (dir, path) = place();
+    for round in 0..20 {
+        leave_a_dead_hub(&path);
+        let hubs: Vec<_> = thread::scope(|scope| {
+            let start = || scope.spawn(|| Hub::builder().listen(&path, 0o600));
+            let threads: Vec<_> = (0..8).map(|_| start()).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        let (live, refused): (Vec<_>, Vec<_>) = hubs.into_iter().partition(Result::is_ok);
+        assert_eq!(live.len(), 1, "round {round}");
+        assert!(refused.iter().all(|refused| matches!(refused, Err(HubError::InUse { .. }))), "{refused:?}");
+        HubClient::connect(&path).unwrap();
+        assert_eq!(names_in(&dir), ["hub"], "no drafts are left");
+    }
+}
+
+#[test]
+fn an_old_client_and_a_new_one_are_told_the_version() {
+    let (_dir, path) = place();
+    let mut hub = Hub::builder().listen(&path, 0o600).unwrap();
+    for (theirs, len) in [(0_u8, 12), (2, 88), (9, 500)] {
+        let socket = dial(&path).unwrap();
+        let mut other = request("feed");
+        other[8] = theirs;
+        other.resize(len, 0);
+        say(&socket, &other, &[]).unwrap();
+        step(&mut hub);
+        let events = step(&mut hub);
+        let why = DropReason::Version { theirs: theirs.into(), ours: 1 };
+        assert!(matches!(&events[..], [HubEvent::Dropped { why: found, .. }] if *found == why), "{events:?}");
+        let reply = hear(&socket).unwrap();
+        assert_eq!((&reply[..8], &reply[8..16]), (&b"SHMHUBRE"[..], &[1, 0, 0, 0, 4, 0, 0, 0][..]));
+        await_end(&socket);
+    }
+}
+
+/// Answers the first request over each connection with these bytes, and ends.
+fn fake_hub(path: &Path, replies: Vec<Vec<u8>>) -> thread::JoinHandle<Vec<OwnedFd>> {
+    let socket = seqpacket();
+    bind(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
+    listen(&socket, 8).unwrap();
+    thread::spawn(move || {
+        let answer = |reply: Vec<u8>| {
+            let client = accept(&socket).unwrap();
+            hear(&client).unwrap();
+            say(&client, &reply, &[]).unwrap();
+            client
+        };
+        replies.into_iter().map(answer).collect()
+    })
+}
+
+#[test]
+fn a_client_makes_sense_of_other_hubs() {
+    let (_dir, path) = place();
+    let reply = |outcome: u8, access: u8| {
+        let mut reply = b"SHMHUBRE\x01\0\0\0".to_vec();
+        reply.extend([outcome, 0, 0, 0, access, 0, 0, 0]);
+        reply.resize(REPLY, 0);
+        reply
+    };
+    let mut newer = reply(0, 1);
+    newer[8] = 7;
+    newer.resize(2000, 0);
+    let long = [reply(1, 1), vec![0]].concat();
+    let replies = [newer, long, reply(9, 1), reply(1, 77), reply(0, 1), reply(3, 1), b"HTTP/1.1".to_vec()];
+    let fake = fake_hub(&path, replies.to_vec());
+    let ask = || {
+        let mut client = HubClient::connect(&path).unwrap();
+        let answer = client.log("feed", Access::Read).unwrap_err();
+        (answer, client)
+    };
+    assert!(matches!(ask().0, HubError::Version { theirs: 7, ours: 1 }));
+    for _ in 0..3 {
+        let (error, mut client) = ask();
+        assert!(matches!(error, HubError::Foreign { .. }), "{error}");
+        assert!(matches!(client.log("feed", Access::Read), Err(HubError::Gone)), "it is not tried again");
+    }
+    assert!(matches!(ask().0, HubError::Pass(_)), "granted, and no offer");
+    assert!(matches!(ask().0, HubError::Full));
+    assert!(matches!(ask().0, HubError::Foreign { .. }));
+    fake.join().unwrap();
+}
+
+#[test]
+fn a_silent_hub_is_given_up() {
+    let (_dir, path) = place();
+    let socket = seqpacket();
+    bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    listen(&socket, 8).unwrap();
+    let mut client = HubClient::connect(&path).unwrap();
+    client.set_patience(Duration::from_millis(10));
+    let silent = client.log("feed", Access::Read);
+    assert!(matches!(silent, Err(HubError::Timeout { waited_ms: 10.. })), "{silent:?}");
+    assert!(matches!(client.log("feed", Access::Read), Err(HubError::Gone)), "its answer may come yet");
+}
+
+#[test]
+fn who_does_not_speak_the_protocol_is_dropped_at_once() {
+    let (_dir, path) = place();
+    let log = Log::builder().create_memfd("feed").unwrap();
+    let mut hub = Hub::builder().log("feed", &log).listen(&path, 0o600).unwrap();
+    let with = |at: usize, byte: u8| {
+        let mut bytes = request("feed");
+        bytes[at] = byte;
+        bytes
+    };
+    let long = [request("feed"), vec![0]].concat();
+    let garbage = [
+        vec![],
+        vec![0],
+        vec![0xFF; 88],
+        request("feed")[..87].to_vec(),
+        long,
+        vec![0; 100_000],
+        with(0, b'X'),
+        with(12, 0),
+        with(16, 9),
+        with(24, 0),
+        with(24, 0xFF),
+        with(24, b'\n'),
+        with(87, 1),
+    ];
+    for bytes in garbage {
+        let socket = dial(&path).unwrap();
+        say(&socket, &bytes, &[]).unwrap();
+        assert!(matches!(&step(&mut hub)[..], [HubEvent::Connected { .. }]));
+        let events = step(&mut hub);
+        let is_garbage = matches!(&events[..], [HubEvent::Dropped { why: DropReason::Garbage { .. }, .. }]);
+        assert!(is_garbage, "{} bytes: {events:?}", bytes.len());
+        assert!(hear(&socket).is_ok_and(|message| message.is_empty()), "closed without a word");
+    }
+    // Asks and asks, and reads nothing.
+    let socket = dial(&path).unwrap();
+    for _ in 0..5 {
+        say(&socket, &request("feed"), &[]).unwrap();
+    }
+    step(&mut hub);
+    assert!(matches!(&step(&mut hub)[..], [HubEvent::Granted { .. }]));
+    assert!(matches!(&step(&mut hub)[..], [HubEvent::Dropped { why: DropReason::Flooding, .. }]));
+    // Asks, and closes its half: it is answered.
+    let socket = dial(&path).unwrap();
+    say(&socket, &request("feed"), &[]).unwrap();
+    rustix::net::shutdown(&socket, rustix::net::Shutdown::Write).unwrap();
+    step(&mut hub);
+    assert!(matches!(&step(&mut hub)[..], [HubEvent::Granted { .. }]));
+    assert!(matches!(&step(&mut hub)[..], [HubEvent::Left { .. }]));
+    assert_eq!(hear(&socket).unwrap().len(), REPLY);
+    assert_eq!(hub.clients(), 0);
+}
+
+#[test]
+fn who_is_granted_nothing_for_long_is_dropped() {
+    let (_dir, path) = place();
+    let log = Log::builder().create_memfd("feed").unwrap();
+    let builder = Hub::builder().log("feed", &log).patience(Duration::from_millis(50));
+    let policy = |_: &_, request: &shmlog::hub::Request| match request.name.as_str() {
+        "feed" => Verdict::Grant(Access::Read),
+        _ => Verdict::Refuse("no".to_owned()),
+    };
+    let mut hub = builder.policy(policy).listen(&path, 0o600).unwrap();
+    let (silent, refused, served) = (dial(&path).unwrap(), dial(&path).unwrap(), dial(&path).unwrap());
+    say(&refused, &request("other"), &[]).unwrap();
+    say(&served, &request("feed"), &[]).unwrap();
+    let mut dropped = 0;
+    while dropped < 2 {
+        for event in step(&mut hub) {
+            assert!(!matches!(event, HubEvent::Left { .. } | HubEvent::Died { .. }));
+            dropped += usize::from(matches!(event, HubEvent::Dropped { why: DropReason::Silent, .. }));
+        }
+    }
+    assert_eq!(hub.clients(), 1);
+    for socket in [&silent, &refused] {
+        await_end(socket);
+    }
+    let started = Instant::now();
+    while started.elapsed() < Duration::from_millis(100) {
+        assert!(hub.step(Duration::from_millis(10)).unwrap().is_empty(), "who was served may be silent");
+    }
+    hear(&served).unwrap();
+    say(&served, &request("feed"), &[]).unwrap();
+    assert!(matches!(&step(&mut hub)[..], [HubEvent::Granted { .. }]));
+}
+
+#[test]
+fn who_finds_no_place_is_told() {
+    let (_dir, path) = place();
+    let log = Log::builder().create_memfd("feed").unwrap();
+    let hub = Hub::builder().log("feed", &log).max_clients(2).listen(&path, 0o600).unwrap().start().unwrap();
+    let mut clients: Vec<_> = (0..2).map(|_| HubClient::connect(&path).unwrap()).collect();
+    clients.iter_mut().for_each(|client| drop(client.log("feed", Access::Read).unwrap()));
+    for _ in 0..10 {
+        let mut third = HubClient::connect(&path).unwrap();
+        assert!(matches!(third.log("feed", Access::Read), Err(HubError::Full)));
+    }
+    // A worker that the hub starts has a place all the same.
+    let mut worker = hub.spawn(Command::new("cat").stdin(Stdio::piped())).unwrap();
+    drop(worker.stdin.take());
+    succeed(worker);
+    clients.pop();
+    let started = Instant::now();
+    while HubClient::connect(&path).unwrap().log("feed", Access::Read).is_err() {
+        assert!(started.elapsed() < PATIENCE);
+    }
+}
+
+/// Descriptors in a reply that nobody reads count against the hub's user, whatever became of the connection. A
+/// client that asked twice and read nothing was dropped, and its place was free for the next such client.
+#[test]
+fn who_does_not_read_keeps_its_place_and_gets_no_other() {
+    let (_dir, path) = place();
+    let log = Log::builder().create_memfd("feed").unwrap();
+    let mut hub = Hub::builder().log("feed", &log).max_clients(4).listen(&path, 0o600).unwrap();
+    let hoarders: Vec<_> = (0..4).map(|_| dial(&path).unwrap()).collect();
+    step(&mut hub);
+    for (number, hoarder) in hoarders.iter().enumerate() {
+        say(hoarder, &request("feed"), &[]).unwrap();
+        assert!(matches!(&step(&mut hub)[..], [HubEvent::Granted { .. }]));
+        if number % 2 == 0 {
+            say(hoarder, &request("feed"), &[]).unwrap();
+            assert!(matches!(&step(&mut hub)[..], [HubEvent::Dropped { why: DropReason::Flooding, .. }]));
+        } else {
+            rustix::net::shutdown(hoarder, rustix::net::Shutdown::Write).unwrap();
+            assert!(matches!(&step(&mut hub)[..], [HubEvent::Left { .. }]));
+        }
+    }
+    assert_eq!(hub.clients(), 0);
+    let late = dial(&path).unwrap();
+    assert!(matches!(&step(&mut hub)[..], [HubEvent::Dropped { why: DropReason::Full, .. }]));
+    // One reads, and one closes: two places are free.
+    assert_eq!(hear(&hoarders[0]).unwrap().len(), REPLY);
+    await_end(&hoarders[0]);
+    drop((late, hoarders.into_iter().skip(1).step_by(2).next()));
+    let _two = [dial(&path).unwrap(), dial(&path).unwrap()];
+    assert!(matches!(&step(&mut hub)[..], [HubEvent::Connected { .. }, HubEvent::Connected { .. }]));
+}
+
+/// The hub shared its open file descriptions with its clients: a lock that one took on them outlived it.
+#[test]
+fn what_a_client_locked_is_free_when_it_is_gone() {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let (_dir, path) = place();
+    let log = Log::builder().create_memfd("feed").unwrap();
+    let _hub = Hub::builder().log("feed", &log).listen(&path, 0o600).unwrap().start().unwrap();
+    let hostile = dial(&path).unwrap();
+    let mut appending = request("feed");
+    appending[16] = 0;
+    say(&hostile, &appending, &[]).unwrap();
+    let (_, fds) = hear_all(&hostile).unwrap();
+    assert_eq!(fds.len(), 3);
+    let whole = nix::libc::flock { l_type: nix::libc::F_WRLCK as _, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+    for fd in &fds[1..] {
+        fcntl(fd, FcntlArg::F_OFD_SETLK(&whole)).unwrap();
+    }
+    assert!(log.exclusive().is_err() && log.reader_builder().gated(true).start(Start::First).is_err());
+    drop(fds);
+    log.reader_builder().gated(true).start(Start::First).unwrap();
+    log.exclusive().unwrap();
+}
+
+/// As another user: takes the places it can have.
+fn crowd() {
+    let path: PathBuf = setting("SHMLOG_TEST_HUB");
+    let mut clients: Vec<_> = (0..6).map(|_| HubClient::connect(&path).unwrap()).collect();
+    let answers: Vec<_> = clients.iter_mut().map(|client| client.log("feed", Access::Read).unwrap_err()).collect();
+    assert!(answers[..2].iter().all(|error| matches!(error, HubError::Refused { .. })), "{answers:?}");
+    assert!(answers[2..].iter().all(|error| matches!(error, HubError::Full)), "{answers:?}");
+    let mut ours = HubClient::connect(&path).unwrap();
+    assert!(matches!(ours.log("feed", Access::Read), Err(HubError::Full)));
+    println!("ready");
+    let _ = std::io::stdin().read(&mut [0]);
+}
+
+#[test]
+fn other_users_take_half_of_the_places_at_most() {
+    use std::io::{BufRead, BufReader};
+    use std::os::unix::process::CommandExt;
+    if !common::is_root() {
+        return common::skip("other users", "only root can start processes of others");
+    }
+    let (dir, path) = place();
+    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
+    let program = dir.path().join("crowd");
+    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
+    let log = Log::builder().create_memfd("feed").unwrap();
+    let _hub = Hub::builder().log("feed", &log).max_clients(4).listen(&path, 0o666).unwrap().start().unwrap();
+    let mut command = Command::new(&program);
+    command.args(["child_entry", "--exact", "--nocapture"]).uid(65534).gid(65534).current_dir("/");
+    command.env("SHMLOG_TEST_ROLE", "crowd").env("SHMLOG_TEST_HUB", &path);
+    let mut crowd = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(crowd.stdout.take().unwrap()).lines();
+    assert!(lines.by_ref().any(|line| line.unwrap().ends_with("ready")));
+    let reading = thread::spawn(move || lines.for_each(drop));
+    let mut clients: Vec<_> = (0..2).map(|_| HubClient::connect(&path).unwrap()).collect();
+    clients.iter_mut().for_each(|client| drop(client.log("feed", Access::Read).unwrap()));
+    drop(crowd.stdin.take());
+    assert!(finish(crowd, PATIENCE).success());
+    reading.join().unwrap();
+}
+
+#[test]
+fn nobody_has_to_listen_to_events() {
+    let (_dir, path) = place();
+    let hub = Hub::builder().listen(&path, 0o600).unwrap().start().unwrap();
+    for _ in 0..3000 {
+        drop(dial(&path).unwrap());
+    }
+    let events = hub.events();
+    let started = Instant::now();
+    while events.missed() == 0 {
+        assert!(started.elapsed() < PATIENCE);
+        thread::yield_now();
+    }
+    hub.stop().unwrap();
+    assert_eq!(std::iter::from_fn(|| events.try_next()).count(), 4096);
+    assert!(events.next_timeout(PATIENCE).is_none(), "at once: it has stopped");
+}

@@ -1,0 +1,332 @@
+//! Late join: state and log are in step for whoever comes whenever, and nobody is stopped for it.
+
+mod common;
+
+use common::{PATIENCE, child, finish, setting};
+use shmlog::{
+    Access, AppendError, JoinError, Log, PublishError, ReadError, Reader, Replica, ReplicaError, Retention, Snapshot,
+    Start,
+};
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::thread;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+/// What a process that has read records 0 to `count - 1` knows.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct State {
+    count: u64,
+    sum: u64,
+    hash: u64,
+}
+
+impl State {
+    fn apply(&mut self, value: u64) {
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(value);
+        self.hash = (self.hash ^ value).wrapping_mul(0x0100_0000_01B3);
+    }
+
+    /// The truth, computed from nothing but the count: record `n` holds `mixed(n)`.
+    fn after(count: u64) -> Self {
+        let mut state = Self::default();
+        (0..count).for_each(|seq| state.apply(mixed(seq)));
+        state
+    }
+}
+
+fn mixed(seq: u64) -> u64 {
+    (seq + 1).wrapping_mul(0x9E37_79B9_7F4A_7C15)
+}
+
+fn small(retention: Retention) -> Log {
+    Log::builder().windows(3).window_bytes(64 << 10).entries(64).retention(retention).create_memfd("late").unwrap()
+}
+
+fn slot() -> Snapshot {
+    Snapshot::builder().values::<State>().buffers(4).create_memfd("late").unwrap()
+}
+
+/// Reads on until `until` records are known.
+fn follow(reader: &mut Reader, state: &mut State, until: u64) {
+    while state.count < until {
+        match reader.next_timeout(PATIENCE) {
+            Ok(record) => {
+                let record = record.expect("it does not hang");
+                assert_eq!(record.seq(), state.count);
+                match record.read::<u64>() {
+                    Ok(value) => state.apply(value),
+                    // Only a free reader; what it missed it can't make up for.
+                    Err(error) => panic!("{error} at {}", state.count),
+                }
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+fn append(appender: &mut shmlog::Appender, seq: u64) {
+    loop {
+        match appender.append_value(&mixed(seq)) {
+            Ok(found) => return assert_eq!(found, seq),
+            Err(AppendError::Full { .. }) => thread::yield_now(),
+            Err(error) => panic!("{error}"),
+        }
+    }
+}
+
+/// An owner that publishes at every few records while the log goes round and round, and newcomers that come
+/// all the time.
+fn newcomers_are_in_step(retention: Retention, total: u64, every: u64) -> (u64, u64) {
+    let (log, snapshot) = (small(retention), slot());
+    let replica = Replica::new(&log, &snapshot);
+    let mut owner = replica.own("owner").unwrap();
+    let mut reader = replica.join_with(log.reader_builder().gated(retention == Retention::Gated)).unwrap().reader;
+    if retention == Retention::Overwrite {
+        reader.pin().unwrap();
+    }
+    let (is_over, joined, replayed) = (AtomicBool::new(false), AtomicU64::new(0), AtomicU64::new(0));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut appender = log.appender().unwrap();
+            (0..total).for_each(|seq| append(&mut appender, seq));
+        });
+        for gated in [true, false] {
+            let (replica, is_over, joined, replayed) = (&replica, &is_over, &joined, &replayed);
+            scope.spawn(move || {
+                let gated = gated && retention == Retention::Gated;
+                while !is_over.load(Relaxed) {
+                    let builder = replica.log().reader_builder().gated(gated);
+                    let mut late = replica.join_by(builder, |slot| slot.load::<State>()).unwrap();
+                    let mut state = late.state.map_or(State::default(), |state| {
+                        assert_eq!(state.as_of, Some(state.count - 1));
+                        state.value
+                    });
+                    assert_eq!(late.reader.position(), state.count, "right after the state");
+                    let until = (state.count + every).min(total);
+                    let from = state.count;
+                    if gated {
+                        follow(&mut late.reader, &mut state, until);
+                        assert_eq!(state, State::after(until));
+                    }
+                    joined.fetch_add(1, Relaxed);
+                    replayed.fetch_add(state.count - from, Relaxed);
+                }
+            });
+        }
+        let mut state = State::default();
+        while state.count < total {
+            let next = (state.count + every).min(total);
+            follow(&mut reader, &mut state, next);
+            owner.publish(state.count - 1, &state).unwrap();
+            if retention == Retention::Overwrite {
+                reader.unpin();
+                reader.pin().unwrap();
+            }
+        }
+        is_over.store(true, Relaxed);
+        assert_eq!(state, State::after(total));
+    });
+    (joined.into_inner(), replayed.into_inner())
+}
+
+#[test]
+fn newcomers_of_a_gated_log_are_in_step() {
+    let (joined, replayed) = newcomers_are_in_step(Retention::Gated, 20_000, 50);
+    println!("{joined} newcomers replayed {replayed} records");
+    assert!(joined > 0);
+}
+
+/// A log that overwrites raised its head before it looked who held the oldest segment. What the owner kept
+/// was then still there, but newcomers were told that it had been given up, until the owner published again,
+/// for which it may have waited for the very appender that waited for it.
+#[test]
+fn newcomers_of_a_log_that_overwrites_are_in_step() {
+    let (joined, _) = newcomers_are_in_step(Retention::Overwrite, 20_000, 20);
+    assert!(joined > 0);
+}
+
+/// The owner's anchor is what keeps the log: without a new state, appends stop before the record that a
+/// newcomer would need is given up; and they name the owner.
+#[test]
+fn the_log_keeps_what_is_not_in_the_state() {
+    let (log, snapshot) = (small(Retention::Gated), slot());
+    let replica = Replica::new(&log, &snapshot);
+    let mut owner = replica.own("keeper").unwrap();
+    let mut appender = log.appender().unwrap();
+    let mut appended = 0;
+    let full = loop {
+        match appender.append_value(&mixed(appended)) {
+            Ok(_) => appended += 1,
+            Err(error) => break error,
+        }
+    };
+    assert!(matches!(full, AppendError::Full { by: Some(by), .. } if by.name() == "keeper"), "{full}");
+    let late = replica.join().unwrap();
+    assert!(late.state.is_none() && late.reader.position() == 0);
+
+    owner.publish(99, &State::after(100)).unwrap();
+    assert_eq!(owner.kept_from(), 100);
+    append(&mut appender, appended);
+    let late = replica.join().unwrap();
+    assert_eq!((late.state.unwrap().as_of, late.reader.position()), (Some(99), 100));
+}
+
+#[test]
+fn positions_must_make_sense() {
+    let (log, snapshot) = (small(Retention::Gated), slot());
+    let replica = Replica::new(&log, &snapshot);
+    let mut owner = replica.own("owner").unwrap();
+    assert!(matches!(replica.own("another"), Err(ReplicaError::Join(JoinError::WriterAttached))));
+    assert!(matches!(owner.publish(0, &State::after(1)), Err(ReplicaError::Ahead { as_of: 0 })));
+    let mut appender = log.appender().unwrap();
+    (0..10).for_each(|seq| append(&mut appender, seq));
+    owner.publish(5, &State::after(6)).unwrap();
+    owner.publish(5, &State::after(6)).expect("the same position again");
+    assert!(matches!(owner.publish(4, &State::after(5)), Err(ReplicaError::Backwards { as_of: 4, kept_from: 6 })));
+    assert!(matches!(owner.publish(10, &State::after(11)), Err(ReplicaError::Ahead { as_of: 10 })));
+    let wrong = owner.publish_bytes(6, b"too short");
+    assert!(matches!(wrong, Err(ReplicaError::Publish(PublishError::WrongLength { .. }))), "{wrong:?}");
+    assert_eq!(replica.join().unwrap().state.unwrap().as_of, Some(5), "what failed changed nothing");
+    owner.publish(9, &State::after(10)).unwrap();
+    let mut late = replica.join().unwrap();
+    assert_eq!(late.reader.position(), 10);
+    assert!(late.reader.try_next().unwrap().is_none());
+
+    owner.writer().publish(&State::after(10)).unwrap();
+    assert!(matches!(replica.join(), Err(ReplicaError::NoPosition)));
+}
+
+/// Without an owner the log goes on; a state that is too old is told apart from none, and a new owner can
+/// begin anew.
+#[test]
+fn a_state_without_an_owner_gets_too_old() {
+    let (log, snapshot) = (small(Retention::Overwrite), slot());
+    let replica = Replica::new(&log, &snapshot);
+    let mut appender = log.appender().unwrap();
+    append(&mut appender, 0);
+    replica.own("dies").unwrap().publish(0, &State::after(1)).unwrap();
+    (1..1000).for_each(|seq| append(&mut appender, seq));
+    assert!(matches!(replica.join(), Err(ReplicaError::Gone { seq: 1, oldest: 1.. })));
+    assert!(matches!(replica.own("next"), Err(ReplicaError::Gone { seq: 1, .. })));
+    let mut owner = replica.own_at("next", Start::End).unwrap();
+    owner.publish(999, &State::after(1000)).unwrap();
+    let late = replica.join_by(log.reader_builder(), |slot| slot.load::<State>()).unwrap();
+    assert_eq!((late.state.unwrap().value, late.reader.position()), (State::after(1000), 1000));
+}
+
+/// An observer holds nothing; it is in step all the same, or begins anew.
+#[test]
+fn an_observer_joins_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let log = Log::builder().windows(3).window_bytes(64 << 10).create_at(dir.path().join("log")).unwrap();
+    let snapshot = Snapshot::builder().create_at(dir.path().join("state")).unwrap();
+    let mut owner = Replica::new(&log, &snapshot).own("owner").unwrap();
+    let mut appender = log.appender().unwrap();
+    (0..3).for_each(|seq| append(&mut appender, seq));
+    owner.publish(1, &State::after(2)).unwrap();
+    let seen = Replica::new(
+        &Log::open(dir.path().join("log"), Access::Observe).unwrap(),
+        &Snapshot::open(dir.path().join("state"), Access::Observe).unwrap(),
+    );
+    let mut late = seen.join().unwrap();
+    assert_eq!(late.state.unwrap().as_of, Some(1));
+    assert_eq!(late.reader.try_next().unwrap().unwrap().seq(), 2);
+    assert!(matches!(seen.own("observer"), Err(ReplicaError::Join(JoinError::ReadOnly))));
+}
+
+#[test]
+fn child_entry() {
+    common::enter(&[("owner", owner)]);
+}
+
+fn open(dir: &Path) -> Replica {
+    Replica::new(
+        &Log::open(dir.join("log"), Access::Append).unwrap(),
+        &Snapshot::open(dir.join("state"), Access::Append).unwrap(),
+    )
+}
+
+/// Owns the state, goes on from what there is, and publishes after every record until it is killed.
+fn owner() {
+    let replica = open(Path::new(&setting::<String>("SHMLOG_TEST_DIR")));
+    let mut owner = replica.own("child").unwrap();
+    let builder = replica.log().reader_builder().gated(true);
+    let mut joined = replica.join_by(builder, |slot| slot.load::<State>()).unwrap();
+    let mut state = joined.state.map_or(State::default(), |state| state.value);
+    assert_eq!(state, State::after(state.count), "what the one before published is whole");
+    loop {
+        let next = match joined.reader.next_timeout(PATIENCE) {
+            Ok(Some(record)) => record.read::<u64>().unwrap(),
+            Err(ReadError::Closed) | Ok(None) => return,
+            Err(error) => panic!("{error}"),
+        };
+        state.apply(next);
+        owner.publish(state.count - 1, &state).unwrap();
+    }
+}
+
+/// Owners are killed one after the other; each goes on where the one before was, whatever it was doing, and
+/// the last state is the truth.
+#[test]
+fn owners_that_are_killed_are_taken_over_from() {
+    let kills = if common::is_long() { 200 } else { 20 };
+    let dir = tempfile::tempdir().unwrap();
+    // Room for what is appended between two owners, when nobody holds the log.
+    Log::builder().windows(16).window_bytes(256 << 10).create_at(dir.path().join("log")).unwrap();
+    Snapshot::builder().values::<State>().create_at(dir.path().join("state")).unwrap();
+    let replica = open(dir.path());
+    let mut appender = replica.log().appender().unwrap();
+    let mut watch = replica.snapshot().reader().unwrap();
+    let (mut seq, mut newest) = (0, 0);
+    for kill in 0..kills {
+        let mut process = child("owner").env("SHMLOG_TEST_DIR", dir.path()).spawn().unwrap();
+        // Some records into its work, an arbitrary number.
+        let until = seq + 1 + kill * 37 % 100;
+        while newest < until {
+            if seq < until + 50 {
+                append(&mut appender, seq);
+                seq += 1;
+            }
+            watch.wait_newer(0, PATIENCE);
+            newest = watch.load::<State>().unwrap().map_or(0, |state| state.count);
+        }
+        process.kill().unwrap();
+        finish(process, PATIENCE);
+    }
+    appender.close().unwrap();
+    let mut joined = replica.join_by(replica.log().reader_builder(), |slot| slot.load::<State>()).unwrap();
+    let mut state = joined.state.unwrap().value;
+    assert_eq!(state, State::after(state.count));
+    follow(&mut joined.reader, &mut state, seq);
+    assert_eq!(state, State::after(seq));
+    println!("{kills} owners killed, {seq} records");
+}
+
+/// A newcomer in another process, by descriptors.
+#[test]
+fn both_are_passed_on_and_joined() {
+    let (log, snapshot) = (small(Retention::Gated), slot());
+    let mut owner = Replica::new(&log, &snapshot).own("owner").unwrap();
+    let mut appender = log.appender().unwrap();
+    (0..5).for_each(|seq| append(&mut appender, seq));
+    owner.publish(2, &State::after(3)).unwrap();
+    let (mut ours, mut theirs) = UnixStream::pair().unwrap();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            let (log, snapshot) = (Log::receive(&theirs).unwrap(), Snapshot::receive(&theirs).unwrap());
+            let replica = Replica::new(&log, &snapshot);
+            let mut late = replica.join_by(log.reader_builder(), |slot| slot.load::<State>()).unwrap();
+            let mut state = late.state.unwrap().value;
+            follow(&mut late.reader, &mut state, 5);
+            assert_eq!(state, State::after(5));
+            theirs.write_all(b"!").unwrap();
+        });
+        log.send(&ours, Access::Read).unwrap();
+        snapshot.send(&ours, Access::Read).unwrap();
+        ours.read_exact(&mut [0]).unwrap();
+    });
+}

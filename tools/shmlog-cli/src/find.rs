@@ -1,0 +1,30 @@
+//! Opening what a path names, and saying what it is if it is the other thing.
+
+use anyhow::{Result, bail};
+use shmlog::{Log, Snapshot};
+use std::path::Path;
+
+/// The log at `path`, to look on.
+pub(crate) fn log(path: &Path) -> Result<Log> {
+    match Log::observe(path) {
+        Ok(log) => Ok(log),
+        Err(_) if Snapshot::observe(path).is_ok() => {
+            bail!("{0} is a snapshot, not a log: look at it with `shmlog slots {0}`", path.display())
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// The snapshot at `path`, to look on.
+pub(crate) fn snapshot(path: &Path) -> Result<Snapshot> {
+    match Snapshot::observe(path) {
+        Ok(snapshot) => Ok(snapshot),
+        Err(_) if Log::observe(path).is_ok() => {
+            bail!(
+                "{0} is a log, not a snapshot: look at it with `shmlog info {0}`, or `dump` for its records",
+                path.display()
+            )
+        }
+        Err(error) => Err(error.into()),
+    }
+}
