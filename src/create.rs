@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// has a descriptor can open it anew through /proc as far as its mode allows.
 pub(crate) const OWNER: u32 = 0o400;
 /// Mode, at first, of what every participant reopens, to lock a byte of it: other users are let in by [`admit`].
-pub(crate) const EVERYBODY: u32 = 0o600;
+pub(crate) const REOPENED: u32 = 0o600;
 
 /// Size of a huge page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

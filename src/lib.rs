@@ -112,16 +112,16 @@ pub use crate::core::memory::Retention;
 #[cfg(not(loom))]
 pub use crate::create::{HugePageSize, HugePages};
 #[cfg(not(loom))]
+pub use crate::error::HubError;
+#[cfg(not(loom))]
 pub use crate::error::{
     AppendError, ArenaError, AttachError, CommitError, CreateError, JoinError, LoadError, PassError, PublishError,
     ReadError, ReplicaError,
 };
 #[cfg(not(loom))]
-pub use crate::layout::geometry::BadGeometry;
-#[cfg(not(loom))]
-pub use crate::error::HubError;
-#[cfg(not(loom))]
 pub use crate::hub::{Hub, HubBuilder, HubClient, HubEvent, RunningHub};
+#[cfg(not(loom))]
+pub use crate::layout::geometry::BadGeometry;
 #[cfg(not(loom))]
 pub use crate::log::*;
 #[cfg(not(loom))]

@@ -323,7 +323,8 @@ fn who_finds_no_place_is_told() {
     clients.iter_mut().for_each(|client| drop(client.log("feed", Access::Read).unwrap()));
     for _ in 0..10 {
         let mut third = HubClient::connect(&path).unwrap();
-        assert!(matches!(third.log("feed", Access::Read), Err(HubError::Full)));
+        let told = third.log("feed", Access::Read);
+        assert!(matches!(told, Err(HubError::Full)), "{told:?}");
     }
     // A worker that the hub starts has a place all the same.
     let mut worker = hub.spawn(Command::new("cat").stdin(Stdio::piped())).unwrap();
@@ -334,6 +335,33 @@ fn who_finds_no_place_is_told() {
     while HubClient::connect(&path).unwrap().log("feed", Access::Read).is_err() {
         assert!(started.elapsed() < PATIENCE);
     }
+}
+
+#[test]
+fn what_an_owner_left_is_free_in_the_same_round() {
+    let (_dir, path) = place();
+    let log = Log::builder().create_memfd("feed").unwrap();
+    let mut hub = Hub::builder().log("feed", &log).listen(&path, 0o600).unwrap();
+    let mut owning = request("feed");
+    owning[16] = 3;
+    let (first, second) = (dial(&path).unwrap(), dial(&path).unwrap());
+    step(&mut hub);
+    say(&second, &owning, &[]).unwrap();
+    assert!(matches!(&step(&mut hub)[..], [HubEvent::Granted { access: Access::Own, .. }]));
+    say(&first, &owning, &[]).unwrap();
+    let words = format!("process {} owns it", std::process::id());
+    assert!(matches!(&step(&mut hub)[..], [HubEvent::Refused { why, .. }] if *why == words));
+    hear(&first).unwrap();
+    say(&first, &owning, &[]).unwrap();
+    drop(second);
+    // The first one's request is looked at before the second one's end.
+    let events = step(&mut hub);
+    assert!(matches!(&events[..], [HubEvent::Granted { .. }, HubEvent::Left { .. }]), "{events:?}");
+    hear(&first).unwrap();
+    let third = dial(&path).unwrap();
+    step(&mut hub);
+    say(&third, &owning, &[]).unwrap();
+    assert!(matches!(&step(&mut hub)[..], [HubEvent::Refused { .. }]), "the end of the second one freed nothing more");
 }
 
 /// Descriptors in a reply that nobody reads count against the hub's user, whatever became of the connection. A
@@ -398,7 +426,8 @@ fn crowd() {
     assert!(answers[..2].iter().all(|error| matches!(error, HubError::Refused { .. })), "{answers:?}");
     assert!(answers[2..].iter().all(|error| matches!(error, HubError::Full)), "{answers:?}");
     let mut ours = HubClient::connect(&path).unwrap();
-    assert!(matches!(ours.log("feed", Access::Read), Err(HubError::Full)));
+    let told = ours.log("feed", Access::Read);
+    assert!(matches!(told, Err(HubError::Full)), "{told:?}");
     println!("ready");
     let _ = std::io::stdin().read(&mut [0]);
 }

@@ -212,7 +212,7 @@ fn batch() {
 fn random_images_are_survived() {
     let note = tempfile::NamedTempFile::new().unwrap();
     let mut command = child("batch");
-    let cases: u64 = if is_long() { 300_000 } else { 1500 };
+    let cases: u64 = if is_long() { 300_000 } else { 900 };
     command.env("SHMLOG_TEST_CASES", cases.to_string()).env("SHMLOG_TEST_NOTE", note.path());
     let ended = wait_within(command.spawn().unwrap(), if is_long() { 60 * PATIENCE } else { PATIENCE });
     let case = fs::read(note.path()).unwrap().first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes));

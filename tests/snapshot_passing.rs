@@ -4,7 +4,9 @@ mod common;
 
 use common::{PATIENCE, number_of, setting, start, succeed, to_parent, value};
 use shmlog::{Access, CreateError, JoinError, LoadError, PassError, Snapshot, SnapshotBuilder, Wait};
+use std::fs::File;
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::process::Child;
 use std::time::Duration;
@@ -142,6 +144,46 @@ fn who_waits_is_woken_in_whatever_process() {
     });
     waiters.into_iter().for_each(|(child, _)| succeed(child));
     assert!(!reader.wait_newer(20, Duration::from_millis(1)));
+}
+
+/// It is the writer who wakes, not the clock: who has announced on the board that it sleeps finds its doorbell rung
+/// when the publication returns.
+#[test]
+fn the_writer_rings_for_who_sleeps_and_for_nobody_else() {
+    const BELL_OF_SLOT_ONE: u64 = 4096 + 128;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("rung");
+    let snapshot = small().slots(2).create_at(&path).unwrap();
+    let board = File::open(path.join("pins")).unwrap();
+    let word = |at: u64| {
+        let mut bytes = [0; 4];
+        board.read_exact_at(&mut bytes, BELL_OF_SLOT_ONE + at).unwrap();
+        u32::from_le_bytes(bytes)
+    };
+    let (answered, announced, rung) = (|| word(0), || word(4), || word(8));
+    let reader = snapshot.reader_of(1).unwrap();
+    let mut writer = snapshot.writer_of(1).unwrap();
+    for version in 1..=20 {
+        let before = rung();
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| reader.wait_newer(version - 1, PATIENCE));
+            let started = std::time::Instant::now();
+            while announced() == answered() {
+                assert!(started.elapsed() < PATIENCE, "it does not sleep");
+                std::thread::yield_now();
+            }
+            assert_eq!(writer.publish_bytes(&value(version, 64)).unwrap(), version);
+            assert!(rung() != before, "nobody rang");
+            assert!(waiting.join().unwrap());
+        });
+    }
+    // One announcement may still be open, of one who slept again before it saw the last version.
+    writer.publish_bytes(&value(0, 64)).unwrap();
+    let before = rung();
+    for _ in 0..100 {
+        writer.publish_bytes(&value(0, 64)).unwrap();
+    }
+    assert_eq!((rung(), announced()), (before, answered()), "nobody sleeps");
 }
 
 const AUTHORS: usize = 4;

@@ -68,7 +68,7 @@ fn values_grow_and_shrink_on_every_backing() {
 fn grow(snapshot: &Snapshot, what: &str) {
     let mut readers = [0, 1, 2].map(|slot| snapshot.reader_of(slot).unwrap());
     let mut number = 0;
-    for len in [8, 4080, 4088, 8192, 100_000, 1 << 20, 16, 4096, 2 << 20, 0, 8].repeat(2) {
+    for len in [8, 4080, 4088, 8192, 100_000, 300_000, 16, 4096, 600_000, 0, 8].repeat(2) {
         // Every so often the next writer, who has to find out what there is.
         let mut writer = snapshot.writer().unwrap();
         for slot in [0, 1, 2, 2] {

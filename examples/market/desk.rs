@@ -3,7 +3,7 @@
 use crate::args::Role;
 use crate::regions::Regions;
 use anyhow::Result;
-use shmlog::hub::{Peer, Request, Verdict};
+use shmlog::hub::{Peer, Verdict};
 use shmlog::{Access, Hub, RunningHub};
 use std::collections::HashMap;
 use std::process::{Child, Command};
@@ -33,7 +33,7 @@ impl Desk {
             .log(FEED, &regions.log)
             .snapshot(TOPS, &regions.tops)
             .snapshot(BOOKS, &regions.books)
-            .policy(move |peer, request| judge(role_of(&known, peer), owner, request))
+            .policy(move |peer, request| judge(role_of(&known, peer), owner, &request.name, request.access))
             .build()?
             .start()?;
         Ok(Self { hub, roles })
@@ -57,11 +57,10 @@ fn locked(roles: &Roles) -> MutexGuard<'_, HashMap<u32, Role>> {
     roles.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-fn judge(role: Option<Role>, owner: Role, request: &Request) -> Verdict {
-    let Request { name, access, .. } = request;
+fn judge(role: Option<Role>, owner: Role, name: &str, access: Access) -> Verdict {
     let Some(role) = role else { return Verdict::Refuse("only workers of the parent get anything".to_owned()) };
     match allowed(role, owner, name) {
-        Some(allowed) if *access == allowed => Verdict::Grant(allowed),
+        Some(allowed) if access == allowed => Verdict::Grant(allowed),
         Some(allowed) => Verdict::Refuse(format!("{role} gets {name} for {allowed:?}, not for {access:?}")),
         None => Verdict::Refuse(format!("{role} has no use for {name}")),
     }
@@ -92,5 +91,19 @@ mod tests {
         assert_eq!(needs(Role::Tally), [read, None, None, None]);
         assert_eq!(needs(Role::Late), [read, None, read, None]);
         assert_eq!(needs(Role::Watch), [None, read, None, None]);
+    }
+
+    #[test]
+    fn who_asks_for_something_else_is_told_why_not() {
+        let owner = Role::Book(1);
+        assert_eq!(judge(Some(owner), owner, TOPS, Access::Own), Verdict::Grant(Access::Own));
+        for (role, name, access, said) in [
+            (Some(Role::Late), BOOKS, Access::Own, "late gets books for Read, not for Own"),
+            (Some(Role::Book(0)), TOPS, Access::Own, "book-0 has no use for tops"),
+            (Some(Role::Watch), FEED, Access::Read, "watch has no use for feed"),
+            (None, FEED, Access::Read, "only workers of the parent get anything"),
+        ] {
+            assert_eq!(judge(role, owner, name, access), Verdict::Refuse(said.to_owned()));
+        }
     }
 }

@@ -76,3 +76,29 @@ fn slowest(log: &Log) -> Option<u64> {
     let readers = log.info().participants.into_iter().filter(|participant| participant.who.name() != ANCHOR);
     readers.filter_map(|reader| reader.position).min()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::gate::gate;
+    use shmlog::Snapshot;
+
+    #[test]
+    fn a_state_is_waited_for_as_long_as_there_is_an_owner() {
+        let books = Snapshot::builder().create_memfd("books").unwrap();
+        let (owner, ended) = gate();
+        let waiting = std::thread::spawn({
+            let states = books.reader().unwrap();
+            move || {
+                wait_for_state(&states, &ended);
+                (states.version() > 0, ended)
+            }
+        });
+        books.writer().unwrap().publish(&1_u64).unwrap();
+        let (is_published, ended) = waiting.join().unwrap();
+        assert!(is_published);
+        drop(owner);
+        let never = Snapshot::builder().create_memfd("books").unwrap();
+        wait_for_state(&never.reader().unwrap(), &ended);
+    }
+}

@@ -4,6 +4,8 @@ mod late;
 mod owner;
 mod parent;
 mod source;
+#[cfg(test)]
+mod tests;
 mod watch;
 
 pub use self::owner::ANCHOR;

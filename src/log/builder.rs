@@ -1,7 +1,7 @@
 //! Making a log.
 
 use crate::core::memory::Retention;
-use crate::create::{EVERYBODY, HugePages, OWNER, label, map_memfd, on_pages, padded, random_id, small_pages, unix_ns};
+use crate::create::{HugePages, OWNER, REOPENED, label, map_memfd, on_pages, padded, random_id, small_pages, unix_ns};
 use crate::directory;
 use crate::error::CreateError;
 use crate::layout::geometry::Geometry;
@@ -158,8 +158,7 @@ impl LogBuilder {
     /// [`CreateError`]; nothing is left behind.
     pub fn create_memfd(&self, name: &str) -> Result<Log, CreateError> {
         let (log, traits) = self.create_log_memfd(name)?;
-        let beside =
-            |what: &str, bytes| memory::create_memfd(&label(name, what), bytes, None, EVERYBODY, Allocate::All);
+        let beside = |what: &str, bytes| memory::create_memfd(&label(name, what), bytes, None, REOPENED, Allocate::All);
         let log = map_memfd(log, "log", self.is_write_sealed)?;
         let board = map_memfd(beside("board", small_pages(board_bytes(&traits)))?, "board", false)?;
         self.format(&traits, log, board, beside("lock", 0)?)

@@ -1,6 +1,6 @@
 //! Making a snapshot region.
 
-use crate::create::{EVERYBODY, HugePages, OWNER, label, map_memfd, on_pages, padded, random_id, small_pages, unix_ns};
+use crate::create::{HugePages, OWNER, REOPENED, label, map_memfd, on_pages, padded, random_id, small_pages, unix_ns};
 use crate::directory::{self, SNAPSHOT};
 use crate::error::{AttachError, CreateError};
 use crate::layout::geometry::BadGeometry;
@@ -175,8 +175,7 @@ impl SnapshotBuilder {
             Ok((memory::create_memfd(&label(name, SNAPSHOT.region), bytes, huge, OWNER, first)?, traits))
         })?;
         allocate_heads(&file, &traits.geometry)?;
-        let beside =
-            |what: &str, bytes| memory::create_memfd(&label(name, what), bytes, None, EVERYBODY, Allocate::All);
+        let beside = |what: &str, bytes| memory::create_memfd(&label(name, what), bytes, None, REOPENED, Allocate::All);
         let board = beside(SNAPSHOT.board, small_pages(traits.geometry.board_bytes()))?;
         let region = map_memfd(file, "snapshot", self.is_write_sealed)?;
         self.format(&traits, region, map_memfd(board, "board", false)?, beside(SNAPSHOT.lock, 0)?)

@@ -93,7 +93,7 @@ pub(crate) fn is_read_only(file: impl AsFd) -> bool {
 }
 
 /// How many bytes from `offset` on are allocated without a hole (lseek(2), SEEK_HOLE): all there are where
-/// the file system knows no holes. Moves the position of the descriptor, which nobody uses.
+/// the file system knows no holes. On tmpfs a page that was allocated and never touched counts as one. Moves the position of the descriptor, which nobody uses.
 pub(crate) fn allocated_from(file: impl AsFd, offset: u64) -> io::Result<u64> {
     match seek(file, SeekFrom::Hole(offset)) {
         Ok(hole) => Ok(hole.saturating_sub(offset)),
@@ -106,13 +106,17 @@ pub(crate) fn allocated_from(file: impl AsFd, offset: u64) -> io::Result<u64> {
 mod tests {
     use super::*;
     use crate::sys::memory::{Allocate, allocate_range, create_memfd};
+    use std::os::unix::fs::FileExt;
 
     #[test]
     fn holes_are_seen() {
         let file = create_memfd("holes", 64 << 10, None, 0o600, Allocate::First(4096)).unwrap();
+        assert_eq!(allocated_from(&file, 0).unwrap(), 0, "allocated, but never touched");
+        file.write_all_at(&[1], 0).unwrap();
         assert_eq!(allocated_from(&file, 0).unwrap(), 4096);
         assert_eq!(allocated_from(&file, 96).unwrap(), 4000);
         allocate_range(&file, 16 << 10, 8192).unwrap();
+        file.write_all_at(&[1; 8192], 16 << 10).unwrap();
         assert_eq!(allocated_from(&file, 16 << 10).unwrap(), 8192);
         assert_eq!(allocated_from(&file, 12 << 10).unwrap(), 0);
     }

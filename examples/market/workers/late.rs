@@ -22,17 +22,17 @@ pub fn run(replica: &Replica, wait: Waits, parent: Parent) -> Result<()> {
 
 /// What it begins with.
 #[derive(Debug)]
-struct Restored {
-    books: Books,
+pub struct Restored {
+    pub books: Books,
     /// The last record that is in the books.
-    as_of: Option<u64>,
+    pub as_of: Option<u64>,
     /// Why none is.
-    note: Option<String>,
-    reader: Reader,
+    pub note: Option<String>,
+    pub reader: Reader,
 }
 
 /// Restores the books, or begins with none at record 0, or at the oldest one if that is gone.
-fn join(replica: &Replica, builder: ReaderBuilder<'_>) -> Result<Restored> {
+pub fn join(replica: &Replica, builder: ReaderBuilder<'_>) -> Result<Restored> {
     let why = match replica.join_by(builder.clone(), load) {
         Ok(Joined { state: Some(Loaded { value: Ok(books), as_of, .. }), reader }) => {
             return Ok(Restored { books, as_of, note: None, reader });

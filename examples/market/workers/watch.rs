@@ -21,8 +21,9 @@ pub fn run(tops: Snapshot, mut parent: Parent) -> Result<()> {
     Ok(())
 }
 
+/// See the module.
 #[derive(Debug)]
-struct Watch {
+pub struct Watch {
     tops: Snapshot,
     nameless: Vec<usize>,
     symbols: Vec<Symbol>,
@@ -38,13 +39,13 @@ struct Symbol {
 }
 
 impl Watch {
-    fn new(tops: Snapshot) -> Self {
+    pub fn new(tops: Snapshot) -> Self {
         let nameless = (0..tops.len()).collect();
         Self { tops, nameless, symbols: Vec::new(), loads: 0 }
     }
 
     /// Loads what is new. Returns how much that was.
-    fn look(&mut self) -> Result<u64> {
+    pub fn look(&mut self) -> Result<u64> {
         self.find_symbols()?;
         let before = self.loads;
         for symbol in &mut self.symbols {
@@ -73,7 +74,7 @@ impl Watch {
     }
 
     /// `{"loads", "symbols", "tops_digest"}`
-    fn to_json(&self) -> Value {
+    pub fn to_json(&self) -> Value {
         let mut shown: Vec<_> = self.symbols.iter().map(|it| (it.slot.index(), it.name.as_str(), it.top)).collect();
         shown.sort_unstable_by_key(|&(index, ..)| index);
         json!({ "loads": self.loads, "symbols": shown.len(), "tops_digest": board::digest(shown) })
