@@ -88,7 +88,7 @@ struct Job {
     /// When to tell it that there is nothing more to see.
     until: Option<Gate>,
     /// Let go of when it has ended.
-    _ended: Vec<Keeper>,
+    ended: Vec<Keeper>,
 }
 
 impl Crew {
@@ -108,10 +108,10 @@ impl Crew {
         let (owner_ended, no_more_prices) = gate();
         let (owner_ended_too, no_more_states) = gate();
         let mut ended = vec![owner_ended, owner_ended_too];
-        let job = |role| Job { role, before: None, ready: ready.clone(), until: None, _ended: Vec::new() };
+        let job = |role| Job { role, before: None, ready: ready.clone(), until: None, ended: Vec::new() };
         for role in (0..args.workers).map(Role::Book).chain([Role::Tally]) {
             let ended = if role == args.owner() { std::mem::take(&mut ended) } else { Vec::new() };
-            hire(Job { _ended: ended, ..job(role) });
+            hire(Job { ended, ..job(role) });
         }
         hire(Job { until: Some(no_more_prices), ..job(Role::Watch) });
         let (start, started) = gate();
@@ -143,7 +143,7 @@ impl Crew {
 
 /// The whole life of a worker.
 fn employ(desk: &Desk, orders: Orders, job: Job, progress: &Progress) -> Outcome {
-    let Job { role, before, ready, until, _ended } = job;
+    let Job { role, before, ready, until, ended } = job;
     if let Some(gate) = before {
         gate.wait();
     }
@@ -153,6 +153,7 @@ fn employ(desk: &Desk, orders: Orders, job: Job, progress: &Progress) -> Outcome
         Ok(status) => fate(status, outcome.result.is_some()),
         Err(error) => Fate::Failed { why: format!("{error:#}") },
     };
+    drop(ended);
     if outcome.fate != Fate::Done {
         let pid = outcome.pid.map_or_else(String::new, |pid| format!(" (pid {pid})"));
         progress.say(&format!("market: {role}{pid} {}", outcome.fate));
