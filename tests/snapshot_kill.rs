@@ -199,6 +199,9 @@ fn pinner() {
     panic!("it should have been killed");
 }
 
+/// Kills one reader that pins; returns how long the writer took to go on.
+type KillOne = fn(&Snapshot) -> Duration;
+
 /// A child that pins the newest of two buffers.
 fn pinning(snapshot: &Snapshot) -> (Child, UnixStream) {
     let (pinner, mut socket) = start(common::child("pinner"));
@@ -244,7 +247,7 @@ fn wait_for_it(snapshot: &Snapshot) -> Duration {
 #[test]
 fn a_dead_readers_pin_is_soon_no_more_in_the_way() {
     let kills = if is_long() { 200 } else { 20 };
-    let cases: [(&str, fn(&Snapshot) -> Duration); 2] = [("comes upon it", come_upon), ("waits for it", wait_for_it)];
+    let cases: [(&str, KillOne); 2] = [("comes upon it", come_upon), ("waits for it", wait_for_it)];
     for (what, kill_one) in cases {
         let snapshot = Snapshot::builder().value_bytes(8).buffers(2).create_memfd("pinned").unwrap();
         let mut waits: Vec<_> = (0..kills).map(|_| kill_one(&snapshot)).collect();

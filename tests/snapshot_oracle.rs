@@ -80,18 +80,18 @@ struct Kept {
 
 impl Kept {
     /// `None`, and the reader back, if there is nothing to pin.
-    fn new(reader: SnapshotReader, held: Held) -> Result<Self, SnapshotReader> {
-        let reader = Box::into_raw(Box::new(reader));
+    fn new(reader: Box<SnapshotReader>, held: Held) -> Result<Self, Box<SnapshotReader>> {
+        let reader = Box::into_raw(reader);
         // SAFETY: just made; nobody else uses it before `free`, which drops the pin first.
         let pin = unsafe { &mut *reader }.pin().unwrap();
         let kept = Self { pin, reader, held };
         if kept.pin.is_some() { Ok(kept) } else { Err(kept.free()) }
     }
 
-    fn free(mut self) -> SnapshotReader {
+    fn free(mut self) -> Box<SnapshotReader> {
         drop(self.pin.take());
         // SAFETY: from `into_raw`, and the pin that borrowed from it is gone.
-        *unsafe { Box::from_raw(self.reader) }
+        unsafe { Box::from_raw(self.reader) }
     }
 
     fn check(&self) {
@@ -152,7 +152,7 @@ fn run(builder: &SnapshotBuilder, buffers: u64, steps: &[Step]) {
     let new_reader = |number: usize| {
         let mut reader = snapshot.reader_of(number % SLOTS).unwrap();
         reader.set_name(number.to_string());
-        Some(reader)
+        Some(Box::new(reader))
     };
     let mut writer = new_writer();
     let mut readers: Vec<_> = (0..READERS).map(new_reader).collect();

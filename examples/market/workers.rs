@@ -77,7 +77,7 @@ fn books(mut source: Source, mut owner: Option<Owner>, mut latency: Option<Histo
     })?;
     let mut result = books_json(&books);
     if let Some(owner) = owner {
-        result["owner"] = owner.to_json();
+        result["owner"] = owner.to_json(&books);
     }
     if let Some(latency) = latency.filter(|latency| !latency.is_empty()) {
         let at = |quantile| latency.value_at_quantile(quantile);

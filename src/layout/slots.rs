@@ -221,8 +221,8 @@ impl SlotGeometry {
 #[cfg(not(loom))]
 const _: () = {
     assert!(size_of::<SnapshotPreamble>() == 128);
-    assert!(size_of::<PinBoardHeader>() <= TAKEN_OFFSET as usize);
-    assert!(TAKEN_OFFSET as usize + size_of::<super::Line>() <= BELLS_OFFSET as usize);
+    assert!(size_of::<PinBoardHeader>() as u64 <= TAKEN_OFFSET);
+    assert!(TAKEN_OFFSET + size_of::<super::Line>() as u64 <= BELLS_OFFSET);
     assert!(size_of::<super::board::Doorbell>() == LINE_PAIR_BYTES);
 };
 

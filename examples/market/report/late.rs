@@ -18,12 +18,12 @@ impl Report {
         let late = self.late()?;
         let joined = late.joined.as_ref().unwrap_or(&Value::Null);
         let incomparable = match late.fate {
-            Fate::Killed { .. } | Fate::Failed { .. } => Some("not possible: it did not end"),
+            Fate::Killed { .. } | Fate::Failed { .. } => Some("not comparable: it did not end"),
             Fate::Done if late.read_before() != joined["from_seq"].as_u64() => {
-                Some("not possible: record 0 was gone, it joined at the oldest")
+                Some("not comparable: record 0 was gone, it joined at the oldest")
             }
-            Fate::Done if self.whole(late).is_none() => Some("not possible: it missed records"),
-            Fate::Done if self.late_state_equal().is_none() => Some("not possible: no other books of the whole feed"),
+            Fate::Done if self.whole(late).is_none() => Some("not comparable: it missed records"),
+            Fate::Done if self.late_state_equal().is_none() => Some("not comparable: no other books of the whole feed"),
             Fate::Done => None,
         };
         let unrestored = joined["note"].as_str().map(|why| format!("nothing was restored: {why}"));

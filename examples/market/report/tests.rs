@@ -61,7 +61,7 @@ fn who_restored_and_replayed_the_rest_has_read_everything() {
 fn who_did_not_read_everything_is_not_compared() {
     let mut lagged = report(vec![outcome(Role::Book(0), 10, 7), outcome(Role::Late, 9, 8)]);
     assert_eq!((lagged.agree(), lagged.late_state_equal()), (None, None));
-    assert_eq!(lagged.late_note().unwrap(), "not possible: it missed records");
+    assert_eq!(lagged.late_note().unwrap(), "not comparable: it missed records");
     lagged.workers[1].joined = Some(json!({ "joined_at_seq": 5, "from_seq": 1, "note": "no books" }));
     let note = lagged.late_note().unwrap();
     assert!(note.contains("record 0 was gone") && note.contains("nothing was restored: no books"), "{note}");

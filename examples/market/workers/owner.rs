@@ -118,10 +118,11 @@ impl Owner {
         }
     }
 
-    /// `{"tops", "tops_digest", "states", "states_end"}`, the last one null or why there are no more.
-    pub fn to_json(&self) -> Value {
-        let symbols = self.symbols.iter().enumerate();
-        let named = symbols.filter_map(|(locate, symbol)| Some((locate, symbol.name.as_ref()?, symbol.top)));
+    /// `{"tops", "tops_digest", "states", "states_end"}`: the digest is of what the board should show, the
+    /// last one null or why the books are not published any more.
+    pub fn to_json(&self, books: &Books) -> Value {
+        let symbols = (0..=u16::MAX).zip(&self.symbols);
+        let named = symbols.filter_map(|(at, symbol)| Some((at.into(), symbol.name.as_ref()?, books.top(at))));
         json!({
             "tops": self.tops_published,
             "tops_digest": board::digest(named),
