@@ -408,7 +408,13 @@ fn what_a_client_locked_is_free_when_it_is_gone() {
     say(&hostile, &appending, &[]).unwrap();
     let (_, fds) = hear_all(&hostile).unwrap();
     assert_eq!(fds.len(), 3);
-    let whole = nix::libc::flock { l_type: nix::libc::F_WRLCK as _, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+    let whole = nix::libc::flock {
+        l_type: nix::libc::F_WRLCK.try_into().unwrap(),
+        l_whence: 0,
+        l_start: 0,
+        l_len: 0,
+        l_pid: 0,
+    };
     for fd in &fds[1..] {
         fcntl(fd, FcntlArg::F_OFD_SETLK(&whole)).unwrap();
     }

@@ -5,7 +5,7 @@ mod common;
 use common::{PATIENCE, child, finish, setting};
 use shmlog::{
     Access, AppendError, JoinError, Log, PublishError, ReadError, Reader, Replica, ReplicaError, Retention, Snapshot,
-    Start,
+    SnapshotReader, Start,
 };
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
@@ -100,7 +100,7 @@ fn newcomers_are_in_step(retention: Retention, total: u64, every: u64) -> (u64, 
                 let gated = gated && retention == Retention::Gated;
                 while !is_over.load(Relaxed) {
                     let builder = replica.log().reader_builder().gated(gated);
-                    let mut late = replica.join_by(builder, |slot| slot.load::<State>()).unwrap();
+                    let mut late = replica.join_by(builder, SnapshotReader::load::<State>).unwrap();
                     let mut state = late.state.map_or(State::default(), |state| {
                         assert_eq!(state.as_of, Some(state.count - 1));
                         state.value
@@ -214,7 +214,7 @@ fn a_state_without_an_owner_gets_too_old() {
     assert!(matches!(replica.own("next"), Err(ReplicaError::Gone { seq: 1, .. })));
     let mut owner = replica.own_at("next", Start::End).unwrap();
     owner.publish(999, &State::after(1000)).unwrap();
-    let late = replica.join_by(log.reader_builder(), |slot| slot.load::<State>()).unwrap();
+    let late = replica.join_by(log.reader_builder(), SnapshotReader::load::<State>).unwrap();
     assert_eq!((late.state.unwrap().value, late.reader.position()), (State::after(1000), 1000));
 }
 
@@ -255,7 +255,7 @@ fn owner() {
     let replica = open(Path::new(&setting::<String>("SHMLOG_TEST_DIR")));
     let mut owner = replica.own("child").unwrap();
     let builder = replica.log().reader_builder().gated(true);
-    let mut joined = replica.join_by(builder, |slot| slot.load::<State>()).unwrap();
+    let mut joined = replica.join_by(builder, SnapshotReader::load::<State>).unwrap();
     let mut state = joined.state.map_or(State::default(), |state| state.value);
     assert_eq!(state, State::after(state.count), "what the one before published is whole");
     loop {
@@ -298,7 +298,7 @@ fn owners_that_are_killed_are_taken_over_from() {
         finish(process, PATIENCE);
     }
     appender.close().unwrap();
-    let mut joined = replica.join_by(replica.log().reader_builder(), |slot| slot.load::<State>()).unwrap();
+    let mut joined = replica.join_by(replica.log().reader_builder(), SnapshotReader::load::<State>).unwrap();
     let mut state = joined.state.unwrap().value;
     assert_eq!(state, State::after(state.count));
     follow(&mut joined.reader, &mut state, seq);
@@ -319,7 +319,7 @@ fn both_are_passed_on_and_joined() {
         scope.spawn(|| {
             let (log, snapshot) = (Log::receive(&theirs).unwrap(), Snapshot::receive(&theirs).unwrap());
             let replica = Replica::new(&log, &snapshot);
-            let mut late = replica.join_by(log.reader_builder(), |slot| slot.load::<State>()).unwrap();
+            let mut late = replica.join_by(log.reader_builder(), SnapshotReader::load::<State>).unwrap();
             let mut state = late.state.unwrap().value;
             follow(&mut late.reader, &mut state, 5);
             assert_eq!(state, State::after(5));
