@@ -11,15 +11,16 @@ step format
 if has fmt; then cargo fmt --all --check; else echo "skipped: rustfmt is not installed"; fi
 
 step lints
-if has clippy; then cargo clippy --workspace --all-targets -- -D warnings; else echo "skipped: clippy is not installed"; fi
+if has clippy; then cargo clippy --workspace --all-targets --all-features -- -D warnings; else echo "skipped: clippy is not installed"; fi
 
 step tests
-cargo test --workspace
+cargo check -p shmlog # without optional features
+cargo test --workspace --all-features
 # Cargo builds examples for the tests above, but runs their own only when asked.
-cargo test --example market
+cargo test --all-features --example market
 
 step docs
-RUSTDOCFLAGS="-D warnings" cargo doc -p shmlog --no-deps --document-private-items
+RUSTDOCFLAGS="-D warnings" cargo doc -p shmlog --all-features --no-deps --document-private-items
 
 step models
 ci/loom.sh

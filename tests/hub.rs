@@ -4,6 +4,7 @@ mod common;
 mod hub_raw;
 
 use common::{PATIENCE, child, finish, setting, succeed};
+use hub_raw::alone;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use shmlog::hub::{Peer, Request, Verdict};
@@ -89,6 +90,7 @@ fn shoot(mut child: Child) {
 
 #[test]
 fn every_access_grants_what_it_says() {
+    let _alone = alone();
     let (_dir, path) = place();
     let log = small();
     log.appender().unwrap().append(b"one").unwrap();
@@ -115,6 +117,7 @@ fn every_access_grants_what_it_says() {
 
 #[test]
 fn arenas_and_snapshots_are_given_out_too() {
+    let _alone = alone();
     let (_dir, path) = place();
     let arena = Arc::new(Arena::create_memfd("symbols", 1 << 16).unwrap());
     let name = arena.allocate_value(&7_u64).unwrap();
@@ -149,6 +152,7 @@ fn arenas_and_snapshots_are_given_out_too() {
 
 #[test]
 fn what_can_not_be_given_is_refused_in_words() {
+    let _alone = alone();
     let (_dir, path) = place();
     let sealed = Log::builder().write_sealed(true).create_memfd("sealed").unwrap();
     let (_hub, mut client) = serve(&sealed, &path);
@@ -159,6 +163,7 @@ fn what_can_not_be_given_is_refused_in_words() {
 
 #[test]
 fn the_policy_decides_in_its_own_words() {
+    let _alone = alone();
     let (_dir, path) = place();
     let log = small();
     let policy = |peer: &Peer, request: &Request| match request.name.as_str() {
@@ -185,6 +190,7 @@ fn the_policy_decides_in_its_own_words() {
 
 #[test]
 fn a_policy_that_panics_ends_the_hub_and_clients_learn_of_it() {
+    let _alone = alone();
     let (_dir, path) = place();
     let hub = Hub::builder().policy(|_, _| panic!("as the test wants it")).listen(&path, 0o600).unwrap();
     let hub = hub.start().unwrap();
@@ -208,6 +214,7 @@ fn owner() {
 
 #[test]
 fn one_owns_until_it_dies_or_leaves() {
+    let _alone = alone();
     let (_dir, path) = place();
     let log = small();
     let (hub, mut second) = serve(&log, &path);
@@ -247,6 +254,7 @@ fn gated() {
 
 #[test]
 fn a_dead_reader_is_cleared_away_before_anybody_finds_it_in_the_way() {
+    let _alone = alone();
     let (_dir, path) = place();
     let log = small();
     let (hub, _client) = serve(&log, &path);
@@ -270,6 +278,7 @@ fn a_dead_reader_is_cleared_away_before_anybody_finds_it_in_the_way() {
 
 #[test]
 fn clients_come_back_to_a_hub_that_is_restarted() {
+    let _alone = alone();
     let (dir, path) = place();
     let at = dir.path().join("log");
     let log = Log::builder().create_at(&at).unwrap();
@@ -315,6 +324,7 @@ fn inherits() {
 
 #[test]
 fn workers_inherit_their_connection() {
+    let _alone = alone();
     let log = small();
     let hub = Hub::builder().log("feed", &log).log("own", &log).build().unwrap().start().unwrap();
     assert!(matches!(HubClient::inherited(), Err(HubError::Pass(PassError::NotInherited { .. }))));
@@ -353,6 +363,7 @@ fn workers_inherit_their_connection() {
 
 #[test]
 fn a_second_worker_does_not_hold_the_first_ones_connection() {
+    let _alone = alone();
     let mut hub = Hub::builder().build().unwrap();
     let mut command = Command::new("cat");
     command.stdin(Stdio::piped()).stdout(Stdio::null());
@@ -389,6 +400,7 @@ fn stranger() {
 
 #[test]
 fn other_users_are_kept_out_by_the_mode_and_by_the_policy() {
+    let _alone = alone();
     use std::os::unix::fs::PermissionsExt;
     use std::os::unix::process::CommandExt;
     if !common::is_root() {

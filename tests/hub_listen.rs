@@ -4,7 +4,7 @@ mod common;
 mod hub_raw;
 
 use common::{PATIENCE, child, finish, setting, succeed};
-use hub_raw::{REPLY, await_end, dial, hear, hear_all, request, say, seqpacket};
+use hub_raw::{REPLY, alone, await_end, dial, hear, hear_all, request, say, seqpacket};
 use nix::sys::stat::{Mode, umask};
 use rustix::net::{SocketAddrUnix, accept, bind, listen};
 use shmlog::hub::{DropReason, Verdict};
@@ -66,6 +66,7 @@ fn masked() {
 
 #[test]
 fn the_mode_is_exact() {
+    let _alone = alone();
     succeed(child("masked").spawn().unwrap());
 }
 
@@ -87,6 +88,7 @@ fn leave_a_dead_hub(path: &Path) {
 
 #[test]
 fn dead_hubs_are_replaced_and_nothing_else() {
+    let _alone = alone();
     let (dir, path) = place();
     leave_a_dead_hub(&path);
     let hub = Hub::builder().listen(&path, 0o600).unwrap();
@@ -130,6 +132,7 @@ fn dead_hubs_are_replaced_and_nothing_else() {
 
 #[test]
 fn of_many_that_find_a_dead_hub_one_takes_its_place() {
+    let _alone = alone();
     let (dir, path) = place();
     for round in 0..20 {
         leave_a_dead_hub(&path);
@@ -148,6 +151,7 @@ fn of_many_that_find_a_dead_hub_one_takes_its_place() {
 
 #[test]
 fn an_old_client_and_a_new_one_are_told_the_version() {
+    let _alone = alone();
     let (_dir, path) = place();
     let mut hub = Hub::builder().listen(&path, 0o600).unwrap();
     for (theirs, len) in [(0_u8, 12), (2, 88), (9, 500)] {
@@ -184,6 +188,7 @@ fn fake_hub(path: &Path, replies: Vec<Vec<u8>>) -> thread::JoinHandle<Vec<OwnedF
 
 #[test]
 fn a_client_makes_sense_of_other_hubs() {
+    let _alone = alone();
     let (_dir, path) = place();
     let reply = |outcome: u8, access: u8| {
         let mut reply = b"SHMHUBRE\x01\0\0\0".to_vec();
@@ -216,6 +221,7 @@ fn a_client_makes_sense_of_other_hubs() {
 
 #[test]
 fn a_silent_hub_is_given_up() {
+    let _alone = alone();
     let (_dir, path) = place();
     let socket = seqpacket();
     bind(&socket, &SocketAddrUnix::new(&path).unwrap()).unwrap();
@@ -229,6 +235,7 @@ fn a_silent_hub_is_given_up() {
 
 #[test]
 fn who_does_not_speak_the_protocol_is_dropped_at_once() {
+    let _alone = alone();
     let (_dir, path) = place();
     let log = Log::builder().create_memfd("feed").unwrap();
     let mut hub = Hub::builder().log("feed", &log).listen(&path, 0o600).unwrap();
@@ -283,6 +290,7 @@ fn who_does_not_speak_the_protocol_is_dropped_at_once() {
 
 #[test]
 fn who_is_granted_nothing_for_long_is_dropped() {
+    let _alone = alone();
     let (_dir, path) = place();
     let log = Log::builder().create_memfd("feed").unwrap();
     let builder = Hub::builder().log("feed", &log).patience(Duration::from_millis(50));
@@ -316,6 +324,7 @@ fn who_is_granted_nothing_for_long_is_dropped() {
 
 #[test]
 fn who_finds_no_place_is_told() {
+    let _alone = alone();
     let (_dir, path) = place();
     let log = Log::builder().create_memfd("feed").unwrap();
     let hub = Hub::builder().log("feed", &log).max_clients(2).listen(&path, 0o600).unwrap().start().unwrap();
@@ -339,6 +348,7 @@ fn who_finds_no_place_is_told() {
 
 #[test]
 fn what_an_owner_left_is_free_in_the_same_round() {
+    let _alone = alone();
     let (_dir, path) = place();
     let log = Log::builder().create_memfd("feed").unwrap();
     let mut hub = Hub::builder().log("feed", &log).listen(&path, 0o600).unwrap();
@@ -368,6 +378,7 @@ fn what_an_owner_left_is_free_in_the_same_round() {
 /// client that asked twice and read nothing was dropped, and its place was free for the next such client.
 #[test]
 fn who_does_not_read_keeps_its_place_and_gets_no_other() {
+    let _alone = alone();
     let (_dir, path) = place();
     let log = Log::builder().create_memfd("feed").unwrap();
     let mut hub = Hub::builder().log("feed", &log).max_clients(4).listen(&path, 0o600).unwrap();
@@ -398,6 +409,7 @@ fn who_does_not_read_keeps_its_place_and_gets_no_other() {
 /// The hub shared its open file descriptions with its clients: a lock that one took on them outlived it.
 #[test]
 fn what_a_client_locked_is_free_when_it_is_gone() {
+    let _alone = alone();
     use nix::fcntl::{FcntlArg, fcntl};
     let (_dir, path) = place();
     let log = Log::builder().create_memfd("feed").unwrap();
@@ -440,6 +452,7 @@ fn crowd() {
 
 #[test]
 fn other_users_take_half_of_the_places_at_most() {
+    let _alone = alone();
     use std::io::{BufRead, BufReader};
     use std::os::unix::process::CommandExt;
     if !common::is_root() {
@@ -467,6 +480,7 @@ fn other_users_take_half_of_the_places_at_most() {
 
 #[test]
 fn nobody_has_to_listen_to_events() {
+    let _alone = alone();
     let (_dir, path) = place();
     let hub = Hub::builder().listen(&path, 0o600).unwrap().start().unwrap();
     for _ in 0..3000 {

@@ -4,7 +4,7 @@ mod common;
 mod hub_raw;
 
 use common::{PATIENCE, child, setting, succeed};
-use hub_raw::{dial, hear, open_fds, request, say};
+use hub_raw::{alone, dial, hear, open_fds, request, say};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use rustix::io::Errno;
 use rustix::net::{Shutdown, shutdown};
@@ -17,7 +17,6 @@ use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -35,12 +34,6 @@ fn place() -> (TempDir, PathBuf) {
 
 fn small() -> Log {
     Log::builder().windows(2).window_bytes(64 << 10).entries(8).create_memfd("siege").unwrap()
-}
-
-/// One test at a time: descriptors are counted.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]

@@ -116,7 +116,7 @@ fn worker() {
         read += 1;
     }
     assert_eq!(matches!(log.appender(), Err(JoinError::ReadOnly)), setting::<String>("SHMLOG_TEST_ACCESS") == "Read");
-    assert_eq!(read, setting("SHMLOG_TEST_COUNT"));
+    assert_eq!(read, setting::<u64>("SHMLOG_TEST_COUNT"));
 }
 
 #[test]

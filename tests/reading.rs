@@ -246,7 +246,7 @@ fn batches_end_with_the_segment_and_miss_nothing() {
     let read = |reader: &mut Reader| -> Vec<u64> { reader.batch().unwrap().map(|r| r.read().unwrap()).collect() };
     assert_eq!(read(&mut reader), [0, 1, 2, 3, 4, 5, 6]);
     assert_eq!(read(&mut reader), [7, 8, 9]);
-    assert_eq!(read(&mut reader), []);
+    assert!(read(&mut reader).is_empty());
     // What is not taken out of a batch is still ahead.
     reader.seek(2).unwrap();
     assert_eq!(reader.batch().unwrap().take(2).count(), 2);

@@ -176,6 +176,15 @@ impl HubClient {
     }
 }
 
+impl Drop for HubClient {
+    fn drop(&mut self) {
+        // Closing does not suffice: a child that this process is just starting has a copy of the descriptor.
+        if let Some(socket) = &self.socket {
+            packet::end(socket);
+        }
+    }
+}
+
 /// Attaches to what was granted, if it is what was asked for, or less.
 fn take<T: Passable>(reply: &Reply, asked: Access, fds: Vec<OwnedFd>, prefault: Prefault) -> Result<T, HubError> {
     let (offer, offered) = Offer::parse(&reply.offer, T::KIND)?;

@@ -126,11 +126,12 @@ impl Clients {
     /// Closes the connection of a client that was taken out, and goes on following its process if it has something
     /// and lives.
     pub(crate) fn part(&mut self, id: u64, client: Client, is_alive: bool) {
+        // A child that this process is just starting has a copy of the descriptor.
+        end(&client.socket);
         if !client.has_region {
             return;
         }
         if !client.has_read_all() {
-            end(&client.socket);
             self.unread.insert(id, Unread { uid: client.peer.uid, socket: client.socket });
         }
         if is_alive {
