@@ -59,7 +59,7 @@ fn await_event(hub: &RunningHub, what: &str, is_it: impl Fn(&HubEvent) -> bool) 
 
 #[test]
 fn child_entry() {
-    common::enter(&[("owner", owner), ("gated", gated), ("inherits", inherits), ("stranger", stranger)]);
+    common::enter(&[("owner", owner), ("gated", gated), ("inherits", inherits)]);
 }
 
 /// This binary again, as a client of the hub at `path`; its output is read.
@@ -383,46 +383,4 @@ fn a_second_worker_does_not_hold_the_first_ones_connection() {
         hub.step(PATIENCE).unwrap();
         hub.clients() == 0
     });
-}
-
-/// As another user: what it is told.
-fn stranger() {
-    let path: PathBuf = setting("SHMLOG_TEST_HUB");
-    let Ok(mut client) = HubClient::connect(&path).inspect_err(|error| {
-        assert!(matches!(error, HubError::Denied { .. }), "{error}");
-    }) else {
-        std::process::exit(13);
-    };
-    let refused = client.log("feed", Access::Observe).unwrap_err();
-    assert!(matches!(&refused, HubError::Refused { reason, .. } if reason.contains("HubBuilder::policy")), "{refused}");
-    std::process::exit(14);
-}
-
-#[test]
-fn other_users_are_kept_out_by_the_mode_and_by_the_policy() {
-    let _alone = alone();
-    use std::os::unix::fs::PermissionsExt;
-    use std::os::unix::process::CommandExt;
-    if !common::is_root() {
-        return common::skip("other users", "only root can start processes of others");
-    }
-    let (dir, path) = place();
-    std::fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o755)).unwrap();
-    // Where this binary is that user may not be able to look.
-    let program = dir.path().join("stranger");
-    std::fs::copy(std::env::current_exe().unwrap(), &program).unwrap();
-    std::fs::set_permissions(&program, PermissionsExt::from_mode(0o755)).unwrap();
-    let log = small();
-    for (mode, expected) in [(0o600, 13), (0o660, 13), (0o666, 14)] {
-        let hub = Hub::builder().log("feed", &log).listen(&path, mode).unwrap().start().unwrap();
-        let mut command = Command::new(&program);
-        command.args(["child_entry", "--exact", "--nocapture"]).uid(65534).gid(65534).current_dir("/");
-        command.env("SHMLOG_TEST_ROLE", "stranger").env("SHMLOG_TEST_HUB", &path).stdout(Stdio::null());
-        let status = finish(command.spawn().unwrap(), PATIENCE);
-        assert_eq!(status.code(), Some(expected), "mode {mode:o}");
-        if expected == 14 {
-            let event = await_event(&hub, "refused", |event| matches!(event, HubEvent::Refused { .. }));
-            assert!(matches!(event, HubEvent::Refused { peer, .. } if (peer.uid, peer.gid) == (65534, 65534)));
-        }
-    }
 }

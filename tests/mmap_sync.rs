@@ -5,7 +5,9 @@ mod common;
 use common::{PATIENCE, is_long, number_of, setting, start, succeed, to_parent, value};
 use proptest::prelude::*;
 use shmlog::{Access, AttachError, JoinError, LoadError, PublishError, Snapshot, SnapshotBuilder};
+use std::fs::Permissions;
 use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::time::{Duration, Instant};
 
 #[test]
@@ -218,8 +220,11 @@ fn a_write_that_failed_is_followed_by_others() {
 fn readers_need_no_write_access() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("map");
-    let snapshot = builder().mode(0o444).create_at(&path).unwrap();
+    let snapshot = builder().create_at(&path).unwrap();
     let mut writer = snapshot.writer().unwrap();
+    for name in ["snapshot", "pins", "writers"] {
+        std::fs::set_permissions(path.join(name), Permissions::from_mode(0o444)).unwrap();
+    }
     let observed = Snapshot::open(&path, Access::Observe).unwrap();
     let mut reader = observed.reader().unwrap();
     for number in 0..100_u64 {

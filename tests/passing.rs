@@ -324,3 +324,21 @@ fn the_sender_learns_the_receivers_reason() {
         assert!(expected(&refused), "{refused:?}");
     }
 }
+
+/// What was sent shared the sender's open file description: what its receiver locked stayed locked after its
+/// death, for as long as the sender lived.
+#[test]
+fn what_a_receiver_locked_is_free_when_it_is_gone() {
+    use nix::fcntl::{FcntlArg, fcntl};
+    let log = small();
+    let (_, fds) = offer(&log, Access::Append);
+    let kind = nix::libc::F_WRLCK.try_into().unwrap();
+    let whole = nix::libc::flock { l_type: kind, l_whence: 0, l_start: 0, l_len: 0, l_pid: 0 };
+    for fd in &fds[1..] {
+        fcntl(fd, FcntlArg::F_OFD_SETLK(&whole)).unwrap();
+    }
+    assert!(matches!(log.exclusive(), Err(JoinError::OthersAttached)));
+    drop(fds);
+    log.exclusive().unwrap();
+    log.reader_builder().gated(true).start(Start::End).unwrap();
+}

@@ -8,9 +8,6 @@ use crate::log::{Access, Log};
 use crate::pass::message::Offer;
 use crate::pass::passable::Passable;
 use crate::snapshot::Snapshot;
-use crate::sys::inspect::is_read_only;
-use crate::sys::reopen::reopen;
-use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 
@@ -36,12 +33,11 @@ impl Exhibit {
     /// # Errors
     /// [`PassError`]: more than this process may give, or no descriptors are left.
     pub(crate) fn pack(&self, access: Access) -> Result<(Offer, Vec<OwnedFd>), PassError> {
-        let (offer, fds) = match self {
+        Ok(match self {
             Self::Log(log) => (log.offer(access), log.pack(access)?),
             Self::Arena(arena) => (arena.offer(access), arena.pack(access)?),
             Self::Snapshot(snapshot) => (snapshot.offer(access), snapshot.pack(access)?),
-        };
-        Ok((offer, fds.into_iter().map(apart).collect::<Result<_, _>>()?))
+        })
     }
 
     /// Clears the places on its board whose owners are dead. Returns how many that were.
@@ -51,15 +47,5 @@ impl Exhibit {
             Self::Arena(_) => 0,
             Self::Snapshot(snapshot) => snapshot.bury_dead(),
         }
-    }
-}
-
-/// The same file, opened once more: what a client locks is free when the client is dead. By a description that it
-/// shared with the hub, it could lock others out for as long as the hub lives.
-fn apart(fd: OwnedFd) -> Result<OwnedFd, PassError> {
-    match reopen(&fd, !is_read_only(&fd)) {
-        // Another user's, who passed it on to the hub.
-        Err(error) if error.kind() == ErrorKind::PermissionDenied => Ok(fd),
-        reopened => reopened.map_err(|error| PassError::os("reopening a region", error)),
     }
 }

@@ -9,6 +9,8 @@
 //! asks again before it has read the last answer is dropped, and so is who sends anything but requests. At most
 //! 1000 requests of a client in a second are looked at. Descriptors that clients send are refused by the kernel
 //! (since Linux 6.16; before, the kernel closes them, and closing a file of the sender's choice can take its time).
+//! A client whose connection has ended and that has not read its last region's reply keeps its place until it does,
+//! or closes its end: the kernel counts the descriptors in that reply against the hub's user.
 //! When the process runs out of descriptors, those connected are served still, and new ones are told that the
 //! hub is full.
 //!
@@ -21,6 +23,9 @@
 //!   kernel makes sure of is [`Log::exclusive`](crate::Log::exclusive), and a snapshot's writers. A dying
 //!   process's connection ends a moment before its locks do, so that who is granted `Own` next may find them
 //!   taken for that moment.
+//! - Of descriptors that were sent and not received yet a user without CAP_SYS_RESOURCE may have as many as one
+//!   process may open (RLIMIT_NOFILE). A reply has up to three: keep a third of the limit, or less, as
+//!   [`HubBuilder::max_clients`].
 //! - Among processes of the hub's own user a read-only region is a convention only (see
 //!   [`Log::send`](crate::Log::send)).
 

@@ -8,6 +8,7 @@ use crate::pass::message::{Kind, Offer};
 use crate::region::Region;
 use crate::sys::inspect::is_read_only;
 use crate::sys::reopen::reopen;
+use std::io::ErrorKind;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 const WRONG_COUNT: PassError = PassError::Foreign { what: "an offer with another number of descriptors" };
@@ -99,7 +100,7 @@ pub(crate) fn pack_three(
     }
     if access.is_writing() {
         let lock = lock.ok_or(PassError::ReadOnly)?.as_fd();
-        fds.push(cloned(lock)?);
+        fds.push(apart(lock, true)?);
         admit(lock);
     }
     Ok(fds)
@@ -127,12 +128,17 @@ fn descriptor(region: &Region, is_writable: bool) -> Result<OwnedFd, PassError> 
     if is_writable && region.is_write_sealed() {
         return Err(PassError::Sealed);
     }
-    if is_writable || is_read_only(region.file()) {
-        return cloned(region.file());
-    }
-    reopen(region.file(), false).map_err(|error| PassError::Attach(AttachError::os("reopening a region", error)))
+    apart(region.file(), is_writable)
 }
 
-fn cloned(file: BorrowedFd<'_>) -> Result<OwnedFd, PassError> {
-    file.try_clone_to_owned().map_err(|error| PassError::os("duplicating a descriptor", error))
+/// The same file, opened once more: what the receiver locks by it is free when the receiver is dead. By a
+/// description that it shared with this process, it could lock others out for as long as this one lives.
+fn apart(file: BorrowedFd<'_>, is_writable: bool) -> Result<OwnedFd, PassError> {
+    match reopen(file, is_writable) {
+        // Another user's, who passed it on to this process; or writable, which no lock needs.
+        Err(error) if error.kind() == ErrorKind::PermissionDenied && (is_writable || is_read_only(file)) => {
+            file.try_clone_to_owned().map_err(|error| PassError::os("duplicating a descriptor", error))
+        }
+        reopened => reopened.map_err(|error| PassError::Attach(AttachError::os("reopening a region", error))),
+    }
 }
