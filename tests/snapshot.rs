@@ -204,6 +204,9 @@ fn a_load_that_failed_has_not_loaded() {
 fn slots_are_found_by_names_that_are_given_once() {
     let snapshot = Snapshot::builder().names(["AAPL", "a name of exactly thirty-two byte"]).slots(4);
     assert!(matches!(snapshot.create_memfd("long"), Err(CreateError::Geometry(_))), "33 bytes");
+    for name in ["", "\0", "zero\0inside"] {
+        assert!(matches!(Snapshot::builder().names([name]).create_memfd("bad"), Err(CreateError::Geometry(_))));
+    }
     let snapshot = Snapshot::builder().names(["AAPL", "name of exactly thirty-two bytes"]).slots(4);
     let snapshot = snapshot.create_memfd("names").unwrap();
     let mut writer = snapshot.writer().unwrap();

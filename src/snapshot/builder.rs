@@ -4,10 +4,10 @@ use crate::create::{HugePages, OWNER, REOPENED, label, map_memfd, on_pages, padd
 use crate::directory::{self, SNAPSHOT};
 use crate::error::{AttachError, CreateError};
 use crate::layout::geometry::BadGeometry;
-use crate::layout::slots::{SLOT_NAME_BYTES, SlotGeometry};
+use crate::layout::slots::SlotGeometry;
 use crate::region::Region;
 use crate::snapshot::Snapshot;
-use crate::snapshot::name::put_name;
+use crate::snapshot::name::{is_name, put_name};
 use crate::snapshot::preamble::{self, SlotTraits};
 use crate::snapshot::slots::Slots;
 use crate::sync::Fencing;
@@ -212,8 +212,8 @@ impl SnapshotBuilder {
         if geometry.is_sparse && page_bytes != small_page_bytes() {
             return Err(bad("is_sparse", 1, "0 on huge pages, which are all taken at once"));
         }
-        if let Some(long) = self.names.iter().map(String::len).find(|len| !(1..=SLOT_NAME_BYTES).contains(len)) {
-            return Err(bad("name", long as u64, "1 to 32 bytes"));
+        if let Some(bad_name) = self.names.iter().find(|name| !is_name(name)) {
+            return Err(bad("bytes of a name", bad_name.len() as u64, "1 to 32, none of them zero"));
         }
         Ok(SlotTraits {
             id: random_id()?,

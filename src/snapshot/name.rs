@@ -4,6 +4,11 @@ use crate::layout::slots::SLOT_NAME_BYTES;
 use crate::layout::text::{get_text, put_text, text};
 use crate::sync::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
 
+/// Whether it can be a slot's name.
+pub(crate) fn is_name(name: &str) -> bool {
+    (1..=SLOT_NAME_BYTES).contains(&name.len()) && !name.contains('\0')
+}
+
 /// Gives a slot that has none its name, of at most 32 bytes.
 ///
 /// SYNC name: the first word is stored last, Release, read by [`get_name`] (Acquire), which then sees all.

@@ -3,12 +3,12 @@
 use crate::core::cell::{Cell, Pinned};
 use crate::core::{copy, pins};
 use crate::error::{JoinError, PublishError};
-use crate::layout::slots::{MAX_BUFFERS, SLOT_NAME_BYTES};
+use crate::layout::slots::MAX_BUFFERS;
 use crate::participant::Holder;
 use crate::region::Region;
 use crate::snapshot::draft::Draft;
 use crate::snapshot::frame::Frame;
-use crate::snapshot::name::{get_name, put_name};
+use crate::snapshot::name::{get_name, is_name, put_name};
 use crate::snapshot::slots::Slots;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 use crate::sys::inspect::allocated_from;
@@ -126,7 +126,7 @@ impl SnapshotWriter {
         let words = self.slots.name_words(index);
         match get_name(words) {
             Some(old) if old == name => Ok(()),
-            None if (1..=SLOT_NAME_BYTES).contains(&name.len()) && !name.starts_with('\0') => {
+            None if is_name(name) => {
                 put_name(words, name);
                 Ok(())
             }
