@@ -46,8 +46,13 @@
 //! | look on | [`Log::info`], [`Access::Observe`], the tool `shmlog` |
 //! | keep the latest value of something | [`Snapshot`], [`SnapshotWriter`], [`SnapshotReader`] |
 //! | join late, in step | [`Replica`], [`StateOwner`] |
-//! | hand regions to workers by name | `Hub`, `HubClient` |
+//! | hand regions to workers by name | [`Hub`], [`HubClient`], [`hub`] |
 //! | allocate | [`Arena`] |
+//!
+//! # Features
+//!
+//! `rkyv`: snapshots of any type that derives rkyv's traits (`SlotWriter::publish_archive`,
+//! `SnapshotReader::load_archive`), strings and vectors too.
 //!
 //! # Limits
 //!

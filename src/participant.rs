@@ -42,7 +42,7 @@ impl fmt::Display for Role {
 }
 
 /// Who holds a segment, or pins a buffer. As the board says it: a hostile participant can lie about itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Holder {
     /// Index of its slot.
     pub slot: usize,
@@ -75,6 +75,15 @@ impl fmt::Display for Holder {
             Some(role) => write!(f, "{role} ")?,
             None => f.write_str("participant ")?,
         }
-        write!(f, "{:?} (pid {}, slot {})", self.name(), self.pid, self.slot)
+        match self.name() {
+            name if name.is_empty() => write!(f, "without a name (pid {}, slot {})", self.pid, self.slot),
+            name => write!(f, "{name:?} (pid {}, slot {})", self.pid, self.slot),
+        }
+    }
+}
+
+impl fmt::Debug for Holder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Holder({self})")
     }
 }

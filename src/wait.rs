@@ -15,6 +15,9 @@ const SLICE: Duration = Duration::from_millis(50);
 /// Sleep between two looks where there is no doorbell to sleep on.
 const NAP: Duration = Duration::from_micros(200);
 
+/// Sleep between two tries to take the place of another process, which the kernel frees when that dies.
+const STAND_BY: Duration = Duration::from_millis(1);
+
 /// How a handle waits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Default)]
 pub enum Wait {
@@ -95,4 +98,19 @@ fn sleep<T>(
 /// The moment `timeout` from now; `None` if that is never.
 pub(crate) fn deadline_in(timeout: Duration) -> Option<Instant> {
     Instant::now().checked_add(timeout)
+}
+
+/// Tries again, every millisecond, what fails because another process has the place, until `timeout`.
+pub(crate) fn standing_by<T, E>(
+    timeout: Duration,
+    mut attempt: impl FnMut() -> Result<T, E>,
+    is_taken: impl Fn(&E) -> bool,
+) -> Result<T, E> {
+    let started = Instant::now();
+    loop {
+        match attempt() {
+            Err(error) if is_taken(&error) && started.elapsed() < timeout => std::thread::sleep(STAND_BY),
+            done => return done,
+        }
+    }
 }

@@ -125,7 +125,7 @@ fn dead_hubs_are_replaced_and_nothing_else() {
     assert!(matches!(HubClient::connect(&path), Err(HubError::Foreign { .. })));
 
     let missing = Hub::builder().listen(dir.path().join("no/such"), 0o600);
-    assert!(matches!(missing, Err(HubError::Os { .. })));
+    assert!(matches!(missing, Err(HubError::NoDirectory { .. })), "{missing:?}");
     let long = Hub::builder().listen(dir.path().join("x".repeat(200)), 0o600);
     assert!(matches!(long, Err(HubError::Os { .. })), "{long:?}");
 }

@@ -232,7 +232,7 @@ fn readers_need_no_write_access() {
         assert!(reader.wait_newer(version - 1, PATIENCE));
         assert_eq!(*reader.load_newer::<u64>().unwrap().unwrap(), number);
     }
-    assert!(matches!(reader.pin(), Err(LoadError::NoSeat(JoinError::ReadOnly))));
+    assert!(matches!(reader.pin(), Err(LoadError::NoSeat(JoinError::Observing))));
     assert!(matches!(observed.writer(), Err(JoinError::ReadOnly)));
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap();
     let ours = maps.lines().filter(|line| line.contains(path.join("snapshot").to_str().unwrap()));

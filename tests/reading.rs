@@ -213,7 +213,7 @@ fn an_observer_takes_no_slot_and_reads() {
     reader.seek(5).unwrap();
     assert!(reader.next_timeout(Duration::from_millis(2)).unwrap().is_none());
     let gated = observer.reader_builder().gated(true).start(Start::First);
-    assert!(matches!(gated, Err(JoinError::ReadOnly)), "{gated:?}");
+    assert!(matches!(gated, Err(JoinError::Observing)), "{gated:?}");
     assert!(matches!(observer.appender(), Err(JoinError::ReadOnly)));
 }
 

@@ -204,8 +204,9 @@ fn a_load_that_failed_has_not_loaded() {
 fn slots_are_found_by_names_that_are_given_once() {
     let snapshot = Snapshot::builder().names(["AAPL", "a name of exactly thirty-two byte"]).slots(4);
     assert!(matches!(snapshot.create_memfd("long"), Err(CreateError::Geometry(_))), "33 bytes");
-    for name in ["", "\0", "zero\0inside"] {
-        assert!(matches!(Snapshot::builder().names([name]).create_memfd("bad"), Err(CreateError::Geometry(_))));
+    for names in [[""].as_slice(), &["\0"], &["zero\0inside"], &["A", "B", "A"]] {
+        let made = Snapshot::builder().names(names.iter().copied()).create_memfd("bad");
+        assert!(matches!(made, Err(CreateError::Geometry(_))));
     }
     let snapshot = Snapshot::builder().names(["AAPL", "name of exactly thirty-two bytes"]).slots(4);
     let snapshot = snapshot.create_memfd("names").unwrap();
@@ -215,7 +216,9 @@ fn slots_are_found_by_names_that_are_given_once() {
     let found = ["AAPL", "name of exactly thirty-two bytes", "MSFT", "", "AAP", "AAPLE"];
     assert_eq!(found.map(|name| snapshot.find(name)), [Some(0), Some(1), Some(2), None, None, None]);
     assert_eq!((snapshot.name(3), snapshot.name(2).as_deref(), snapshot.name(4)), (None, Some("MSFT"), None));
-    for (slot, name) in [(2, "GOOG"), (0, "AAP"), (3, ""), (3, "a name of exactly thirty-two byte"), (3, "\0")] {
+    for (slot, name) in
+        [(2, "GOOG"), (3, "AAPL"), (0, "AAP"), (3, ""), (3, "a name of exactly thirty-two byte"), (3, "\0")]
+    {
         let error = writer.set_name(slot, name).unwrap_err();
         assert!(matches!(&error, PublishError::Name { index, .. } if *index == slot), "{error}");
     }

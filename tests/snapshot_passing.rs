@@ -47,7 +47,9 @@ fn every_access_may_what_it_says() {
             assert_eq!(number_of(&reader.load_bytes().unwrap().unwrap().value), Some(5));
             let pinned = reader.pin().map(|pinned| number_of(&pinned.unwrap().to_vec()));
             match access {
-                Access::Observe => assert!(matches!(pinned, Err(LoadError::NoSeat(JoinError::ReadOnly))), "{pinned:?}"),
+                Access::Observe => {
+                    assert!(matches!(pinned, Err(LoadError::NoSeat(JoinError::Observing))), "{pinned:?}");
+                }
                 _ => assert_eq!(pinned.unwrap(), Some(5)),
             }
             if matches!(access, Access::Append | Access::Own) {

@@ -66,6 +66,12 @@ pub enum HubError {
         /// Where.
         path: PathBuf,
     },
+    /// The directory that the socket is to be in does not exist.
+    #[error("there is no directory for {path}: make it, so that those who may connect can enter it")]
+    NoDirectory {
+        /// Where the hub was to listen.
+        path: PathBuf,
+    },
     /// Something is there that is not the socket of a dead hub.
     #[error("{path} is in use: a hub listens there, or it is no socket; choose another path or remove it")]
     InUse {

@@ -10,6 +10,11 @@ pub enum JoinError {
     /// The log was opened or received for reading only.
     #[error("it is open for reading only: open it with Access::Append, or be sent it so")]
     ReadOnly,
+    /// The board is mapped for reading only here, and what was asked for needs a place on it.
+    #[error(
+        "it is open for looking on only: to pin, or have appenders wait, open it with Access::Read, or be sent it so"
+    )]
+    Observing,
     /// An exclusive appender is attached.
     #[error("an exclusive appender is attached: only one appender while it lives")]
     ExclusiveAttached,
@@ -17,7 +22,7 @@ pub enum JoinError {
     #[error("other appenders are attached: an exclusive one must be alone")]
     OthersAttached,
     /// A writer of the snapshot, or of that slot, is attached.
-    #[error("another writer of these slots is attached: only one while it lives")]
+    #[error("another writer of these slots is attached, only one can while it lives: wait (`Snapshot::writer_within`)")]
     WriterAttached,
     /// The snapshot has fewer slots.
     #[error("there is no slot {index}, the snapshot has {slots}")]
@@ -26,6 +31,12 @@ pub enum JoinError {
         index: usize,
         /// Slots there are.
         slots: usize,
+    },
+    /// No slot of the snapshot has this name.
+    #[error("no slot is called {name:?}: `Snapshot::names` tells those that are")]
+    NoName {
+        /// The name.
+        name: String,
     },
     /// All slots are taken by the living.
     #[error(

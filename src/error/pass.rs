@@ -43,13 +43,15 @@ pub enum PassError {
         reason: &'static str,
     },
     /// More was asked for than this process may give.
-    #[error("this process has the log for reading only and can't pass it on for appending")]
+    #[error("this process has it for reading only and can't pass it on for writing")]
     ReadOnly,
     /// The region is sealed against writing.
     #[error("it is sealed: only the process that made it can write to it, and nobody can be given more than reading")]
     Sealed,
     /// `shmlog::inherited` in a process that no `Log::spawn` started, or called twice.
-    #[error("no log was inherited: the environment variable {variable} is missing or names no socket")]
+    #[error(
+        "nothing was inherited: the environment variable {variable} is missing, names no socket, or was used before"
+    )]
     NotInherited {
         /// The variable.
         variable: &'static str,

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 #[non_exhaustive]
 pub enum CreateError {
     /// A size that is out of range.
-    #[error("the log can't have this shape: {0}")]
+    #[error("it can't have this shape: {0}")]
     Geometry(#[from] BadGeometry),
     /// `HugePages::Require`: the pool of huge pages is too small.
     #[error(
@@ -53,8 +53,14 @@ pub enum CreateError {
         /// Where it was to be.
         path: PathBuf,
     },
+    /// There is something of that name, and of another shape.
+    #[error("{path} exists and has another shape than was asked for: open it as it is, or remove it first")]
+    OtherShape {
+        /// The name.
+        path: PathBuf,
+    },
     /// There is something of that name.
-    #[error("{path} exists: open it, remove it with `Log::remove`, or choose another name")]
+    #[error("{path} exists: open it, remove it (`Log::remove`, `Snapshot::remove`), or choose another name")]
     Exists {
         /// The name.
         path: PathBuf,

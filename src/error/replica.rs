@@ -8,7 +8,7 @@ use crate::error::{JoinError, LoadError, PublishError};
 pub enum ReplicaError {
     /// The log has given up records that are not in the state: its owner died, and it went on.
     #[error(
-        "record {seq} is not in the newest state and has been given up, the oldest is {oldest}: an owner must publish a newer state"
+        "record {seq} is not in the newest state and has been given up, the oldest is {oldest}: an owner must publish a newer state (`Replica::own_at` becomes it)"
     )]
     Gone {
         /// The first record that is not in the state.

@@ -9,7 +9,9 @@ use std::io;
 #[non_exhaustive]
 pub enum PublishError {
     /// Every buffer but the current one is pinned by a living reader. Try again when it has moved on.
-    #[error("all buffers are pinned, one of them by {by}: make the snapshot with more buffers, or pin for shorter")]
+    #[error(
+        "no buffer is free, {by} pins one: make the snapshot with more buffers (those pinned at once, and two), or pin for shorter"
+    )]
     Busy {
         /// One of those who pin.
         by: Holder,
@@ -47,7 +49,7 @@ pub enum PublishError {
         last: usize,
     },
     /// The slot has a name, or the name does not fit.
-    #[error("slot {index} can't be called {name:?}: names have 1 to 32 bytes and are given once")]
+    #[error("slot {index} can't be called {name:?}: names have 1 to 32 bytes, are given once, and to one slot")]
     Name {
         /// The slot.
         index: usize,

@@ -43,18 +43,21 @@ impl fmt::Debug for HubBuilder {
 
 impl HubBuilder {
     /// Gives out a log by this name: 1 to 64 bytes, without control characters, and no other region's.
+    #[must_use]
     pub fn log(mut self, name: impl Into<String>, log: &Log) -> Self {
         self.exhibits.push((name.into(), Exhibit::Log(log.clone())));
         self
     }
 
     /// Gives out an arena by this name.
+    #[must_use]
     pub fn arena(mut self, name: impl Into<String>, arena: Arc<Arena>) -> Self {
         self.exhibits.push((name.into(), Exhibit::Arena(arena)));
         self
     }
 
     /// Gives out a snapshot by this name.
+    #[must_use]
     pub fn snapshot(mut self, name: impl Into<String>, snapshot: &Snapshot) -> Self {
         self.exhibits.push((name.into(), Exhibit::Snapshot(snapshot.clone())));
         self
@@ -71,13 +74,13 @@ impl HubBuilder {
     /// use shmlog::{Access, Hub};
     /// # fn main() -> Result<(), shmlog::HubError> {
     /// // Whoever the socket's mode lets in may read; the hub's user may do anything.
-    /// let own = 1000;
-    /// let hub = Hub::builder().policy(move |peer, request| {
-    ///     Verdict::Grant(if peer.uid == own { request.access } else { Access::Read })
+    /// let hub = Hub::builder().policy(|peer, request| {
+    ///     Verdict::Grant(if peer.is_same_user() { request.access } else { Access::Read })
     /// });
     /// # Ok(())
     /// # }
     /// ```
+    #[must_use]
     pub fn policy(mut self, policy: impl FnMut(&Peer, &Request) -> Verdict + Send + 'static) -> Self {
         self.policy = Some(Box::new(policy));
         self
@@ -86,6 +89,7 @@ impl HubBuilder {
     /// How many clients there may be at once; 256 without this. Each takes two descriptors, and one more while
     /// it lives on without its connection. A user other than the hub's and root gets half of the places at most.
     /// Workers that the hub starts always have one.
+    #[must_use]
     pub fn max_clients(mut self, max_clients: usize) -> Self {
         self.max_clients = max_clients;
         self
@@ -94,6 +98,7 @@ impl HubBuilder {
     /// How long a client may stay connected without being granted anything, since it connected or asked last;
     /// 10 s without this. One that has got a region may be silent for ever, and so may workers that the hub
     /// starts.
+    #[must_use]
     pub fn patience(mut self, patience: Duration) -> Self {
         self.patience = patience;
         self

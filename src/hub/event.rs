@@ -53,6 +53,19 @@ pub enum HubEvent {
     },
 }
 
+impl fmt::Display for HubEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Connected { peer } => write!(f, "{peer} connected"),
+            Self::Granted { peer, name, access } => write!(f, "{peer} got {name:?} ({access:?})"),
+            Self::Refused { peer, name, why } => write!(f, "{peer} did not get {name:?}: {why}"),
+            Self::Dropped { peer, why } => write!(f, "{peer} was dropped: {why}"),
+            Self::Left { peer } => write!(f, "{peer} left"),
+            Self::Died { peer } => write!(f, "{peer} died"),
+        }
+    }
+}
+
 /// Why a hub closed a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

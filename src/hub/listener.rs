@@ -33,7 +33,10 @@ impl Listener {
         check_path(path).map_err(|error| HubError::os("the hub's path", error))?;
         let nonce = crate::create::random_id().map_or(0, |id| id & u128::from(u32::MAX));
         let draft = path.with_file_name(format!(".{nonce:08x}.hub"));
-        let socket = listen_at(&draft, mode).map_err(|error| HubError::os("making the hub's socket", error))?;
+        let socket = listen_at(&draft, mode).map_err(|error| match error {
+            Errno::NOENT => HubError::NoDirectory { path: path.to_owned() },
+            _ => HubError::os("making the hub's socket", error),
+        })?;
         let placed = file_id(&draft)
             .map_err(|error| HubError::os("looking at the hub's socket", error))
             .and_then(|id| place(&draft, path).map(|()| id));

@@ -19,6 +19,13 @@ pub struct Peer {
     pub is_inherited: bool,
 }
 
+impl Peer {
+    /// Whether it runs as the user that this process does.
+    pub fn is_same_user(&self) -> bool {
+        self.uid == rustix::process::geteuid().as_raw()
+    }
+}
+
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "process {} of user {}", self.pid, self.uid)

@@ -21,6 +21,7 @@ const EVENTS: usize = 4096;
 /// A hub that runs in a thread of its own, by [`Hub::start`]. Dropped, it stops and waits for the thread, which
 /// waits for a policy that is just being asked.
 #[derive(Debug)]
+#[must_use = "a hub that is dropped stops"]
 pub struct RunningHub {
     shelf: Arc<Shelf>,
     path: Option<PathBuf>,

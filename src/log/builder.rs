@@ -5,7 +5,7 @@ use crate::create::{HugePages, OWNER, REOPENED, label, map_memfd, on_pages, padd
 use crate::directory;
 use crate::error::CreateError;
 use crate::layout::geometry::Geometry;
-use crate::log::Log;
+use crate::log::{Access, Log};
 use crate::mapped::{Mapped, board_bytes};
 use crate::preamble::{self, Traits, check_slots};
 use crate::region::Region;
@@ -193,6 +193,27 @@ impl LogBuilder {
             let board = Region::map(make(directory::LOG.board, board_bytes(&traits))?.into(), true, "board")?;
             self.format(&traits, log, board, make(directory::LOG.lock, 0)?)
         })
+    }
+
+    /// Opens the named log at `path` for appending, or makes it if there is none; for a process that is started
+    /// again. Others may do the same at once.
+    ///
+    /// # Errors
+    /// [`CreateError::OtherShape`] if what is there has other sizes or retention; else [`CreateError`].
+    pub fn open_or_create_at(&self, path: impl AsRef<Path>) -> Result<Log, CreateError> {
+        let path = path.as_ref();
+        match self.create_at(path) {
+            Err(CreateError::Exists { .. }) => {}
+            made => return made,
+        }
+        let there = Log::open(path, Access::Append)?;
+        let found = there.mapped().traits();
+        let wanted = self.traits("", found.geometry.page_bytes)?;
+        let shape = |traits: &Traits| (traits.geometry, traits.retention, traits.fencing);
+        if shape(found) != shape(&wanted) {
+            return Err(CreateError::OtherShape { path: path.to_owned() });
+        }
+        Ok(there)
     }
 
     fn create_log_memfd(&self, name: &str) -> Result<(File, Traits), CreateError> {

@@ -51,7 +51,7 @@ impl Seat {
         let slots = if is_appender { mapped.appender_slots() } else { mapped.reader_slots() };
         // The file of a board that is mapped for reading only may well be reopened for writing.
         if !mapped.board().is_some_and(Region::is_writable) {
-            return Err(JoinError::ReadOnly);
+            return Err(if is_appender { JoinError::ReadOnly } else { JoinError::Observing });
         }
         let row = row(mapped, slots.clone()).ok_or(JoinError::ReadOnly)?;
         let own = reopen(row.file, true).map_err(|error| JoinError::os("reopening the lock file", error))?;
@@ -94,9 +94,18 @@ fn take_append_lock(own: &OwnedFd, role: Role) -> Result<(), JoinError> {
         Role::ExclusiveAppender => (Mode::Alone, JoinError::OthersAttached),
         Role::Reader | Role::GatedReader | Role::SnapshotReader => return Ok(()),
     };
-    let locked =
-        lock::try_lock(own, APPEND_LOCK, mode).map_err(|error| JoinError::os("taking the append lock", error))?;
-    if locked { Ok(()) } else { Err(taken) }
+    let try_lock =
+        |mode| lock::try_lock(own, APPEND_LOCK, mode).map_err(|error| JoinError::os("taking the append lock", error));
+    if try_lock(mode)? {
+        return Ok(());
+    }
+    // Who keeps a shared one out too is exclusive.
+    if mode == Mode::Alone && !try_lock(Mode::Shared)? {
+        return Err(JoinError::ExclusiveAttached);
+    }
+    // Closing `own` may not suffice, as in `Row::vacate`.
+    let _ = lock::unlock(own, APPEND_LOCK);
+    Err(taken)
 }
 
 /// Whether the owner of slot `index` lives; `None` if this process can't know.

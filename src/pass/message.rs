@@ -85,7 +85,9 @@ impl Offer {
             return Err(PassError::Version { theirs: offer.protocol, ours: PROTOCOL });
         }
         if offer.kind != kind as u32 {
-            return Err(PassError::Foreign { what: "an offer of something other than was expected" });
+            return Err(PassError::Foreign {
+                what: "another kind of region (log, snapshot, arena) was sent than is expected",
+            });
         }
         let access = ACCESSES.into_iter().find(|&access| access as u32 == offer.access);
         access.map(|access| (offer, access)).ok_or(PassError::Foreign { what: "an offer of unknown access" })

@@ -6,9 +6,11 @@ mod owner;
 pub use join::Joined;
 pub use owner::StateOwner;
 
-use crate::error::ReplicaError;
+use crate::error::{JoinError, LoadError, ReplicaError};
 use crate::log::{Log, ReaderBuilder, Start};
 use crate::snapshot::{Loaded, Snapshot, SnapshotReader};
+use crate::wait::standing_by;
+use std::time::Duration;
 
 /// A log together with a snapshot slot that holds the state after some record of it.
 ///
@@ -108,14 +110,17 @@ impl Replica {
     pub fn join_by<S>(
         &self,
         reader: ReaderBuilder<'_>,
-        load: impl FnMut(&mut SnapshotReader) -> Result<Option<Loaded<S>>, crate::LoadError>,
+        load: impl FnMut(&mut SnapshotReader) -> Result<Option<Loaded<S>>, LoadError>,
     ) -> Result<Joined<S>, ReplicaError> {
         join::join(self, reader, load)
     }
 
-    /// Becomes the owner of the state, after the one before has died or let go, going on from what that
-    /// published last; join to get at it. `name` is what others see. Until the first publication record 0
-    /// is kept.
+    /// Becomes the owner of the state, after the one before has died or let go. `name` is what others see of
+    /// the place that keeps the log. Until the first publication record 0 is kept.
+    ///
+    /// To go on from what the one before published last, then join, apply what the reader brings, and publish.
+    /// An owner needs the log with `Access::Read` and the snapshot with `Access::Append`; who joins, both with
+    /// `Access::Read`, or `Observe`.
     ///
     /// Where retention would pass the state's position, appenders wait for this owner as for a gated
     /// reader: it must publish in time.
@@ -125,6 +130,16 @@ impl Replica {
     /// up what comes after the last state, see [`Replica::own_at`].
     pub fn own(&self, name: &str) -> Result<StateOwner, ReplicaError> {
         StateOwner::join(self, name, None)
+    }
+
+    /// Becomes the owner of the state when the one before has died or let go; waits for that at most `timeout`.
+    /// For a process that stands by.
+    ///
+    /// # Errors
+    /// As [`Replica::own`].
+    pub fn own_within(&self, name: &str, timeout: Duration) -> Result<StateOwner, ReplicaError> {
+        let is_taken = |error: &ReplicaError| matches!(error, ReplicaError::Join(JoinError::WriterAttached));
+        standing_by(timeout, || self.own(name), is_taken)
     }
 
     /// Becomes the owner of the state as [`Replica::own`] does, but without regard to what was published

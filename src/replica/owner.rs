@@ -51,6 +51,19 @@ impl StateOwner {
         self.publish_by(as_of, |slot| slot.publish_bytes(state))
     }
 
+    /// Publishes any value that rkyv can serialize as the state up to and with record `as_of`. Returns the
+    /// version.
+    ///
+    /// # Errors
+    /// As [`StateOwner::publish_by`].
+    #[cfg(feature = "rkyv")]
+    pub fn publish_archive<T>(&mut self, as_of: u64, state: &T) -> Result<u64, ReplicaError>
+    where
+        T: for<'a> crate::snapshot::Archivable<'a>,
+    {
+        self.publish_by(as_of, |slot| slot.publish_archive(state))
+    }
+
     /// Publishes the state up to and with record `as_of` by any method of the slot. Returns the version.
     ///
     /// Newcomers are given it from then on; then the log may give up what is in it.

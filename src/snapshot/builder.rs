@@ -5,6 +5,7 @@ use crate::directory::{self, SNAPSHOT};
 use crate::error::{AttachError, CreateError};
 use crate::layout::geometry::BadGeometry;
 use crate::layout::slots::SlotGeometry;
+use crate::log::Access;
 use crate::region::Region;
 use crate::snapshot::Snapshot;
 use crate::snapshot::name::{is_name, put_name};
@@ -13,10 +14,12 @@ use crate::snapshot::slots::Slots;
 use crate::sync::Fencing;
 use crate::sys::inspect::small_page_bytes;
 use crate::sys::memory::{self, Allocate, HugePage, allocate_range};
+use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use zerocopy::{FromBytes, IntoBytes};
 
 /// Settings of a new snapshot, by [`Snapshot::builder`].
 ///
@@ -83,9 +86,9 @@ impl SnapshotBuilder {
         self
     }
 
-    /// All values are `T`s: [`SnapshotBuilder::value_bytes`] of its size.
+    /// All values are `T`s: [`SnapshotBuilder::value_bytes`] of its size. Only the size is known to others.
     #[must_use]
-    pub fn values<T>(self) -> Self {
+    pub fn values<T: FromBytes + IntoBytes>(self) -> Self {
         self.value_bytes(size_of::<T>() as u64)
     }
 
@@ -105,7 +108,8 @@ impl SnapshotBuilder {
         self
     }
 
-    /// Names of the first slots, at most 32 bytes each; others can be named later
+    /// Names of the first slots, which are as many as that at least; each differs, and has at most 32 bytes.
+    /// Others can be named later
     /// ([`SnapshotWriter::set_name`](crate::SnapshotWriter::set_name)).
     #[must_use]
     pub fn names<N: Into<String>>(mut self, names: impl IntoIterator<Item = N>) -> Self {
@@ -206,14 +210,37 @@ impl SnapshotBuilder {
         })
     }
 
+    /// Opens the named snapshot at `path` for publishing, or makes it if there is none; for a writer that is
+    /// started again. Others may do the same at once.
+    ///
+    /// # Errors
+    /// [`CreateError::OtherShape`] if what is there has slots or values of another kind; else [`CreateError`].
+    pub fn open_or_create_at(&self, path: impl AsRef<Path>) -> Result<Snapshot, CreateError> {
+        let path = path.as_ref();
+        match self.create_at(path) {
+            Err(CreateError::Exists { .. }) => {}
+            made => return made,
+        }
+        let there = Snapshot::open(path, Access::Append)?;
+        let found = SlotGeometry { page_bytes: 0, ..there.mapped().traits().geometry };
+        if found != (SlotGeometry { page_bytes: 0, ..self.geometry }) {
+            return Err(CreateError::OtherShape { path: path.to_owned() });
+        }
+        Ok(there)
+    }
+
     fn traits(&self, name: &str, page_bytes: u64) -> Result<SlotTraits, CreateError> {
         let geometry = SlotGeometry { page_bytes, ..self.geometry }.check()?;
         let bad = |field, value, allowed| CreateError::Geometry(BadGeometry { field, value, allowed });
         if geometry.is_sparse && page_bytes != small_page_bytes() {
-            return Err(bad("is_sparse", 1, "0 on huge pages, which are all taken at once"));
+            return Err(bad("is_sparse", 1, "0 on huge pages: they are all taken at once"));
         }
         if let Some(bad_name) = self.names.iter().find(|name| !is_name(name)) {
             return Err(bad("bytes of a name", bad_name.len() as u64, "1 to 32, none of them zero"));
+        }
+        let mut names = HashSet::new();
+        if let Some(twice) = self.names.iter().position(|name| !names.insert(name)) {
+            return Err(bad("the place of a name that another slot has", twice as u64, "none: names differ"));
         }
         Ok(SlotTraits {
             id: random_id()?,

@@ -1,6 +1,8 @@
 //! Snapshot slots: the latest value of something, for any number of readers that only load.
 
 mod access;
+#[cfg(feature = "rkyv")]
+mod archive;
 mod builder;
 mod draft;
 mod frame;
@@ -15,6 +17,8 @@ mod seat;
 mod slots;
 mod writer;
 
+#[cfg(feature = "rkyv")]
+pub use archive::Archivable;
 pub use builder::SnapshotBuilder;
 pub use draft::Draft;
 pub use info::{PinInfo, SlotInfo, SnapshotInfo};
@@ -30,9 +34,11 @@ use crate::region::Region;
 use crate::row::Row;
 use crate::snapshot::name::get_name;
 use crate::snapshot::slots::Slots;
+use crate::wait::standing_by;
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The latest value of one thing, or of many: a region of slots, each with a few versioned buffers.
 ///
@@ -125,9 +131,15 @@ impl Snapshot {
         self.slots.traits().geometry.capacity_bytes
     }
 
-    /// The slot of this name. Its writer may name others meanwhile.
+    /// The slots that have names, with them. The writer may name others meanwhile.
+    pub fn names(&self) -> impl Iterator<Item = (usize, String)> + '_ {
+        (0..self.len()).filter_map(|index| self.name(index).map(|name| (index, name)))
+    }
+
+    /// The slot of this name. Looks at one name after the other: keep what it says. The writer may name others
+    /// meanwhile.
     pub fn find(&self, name: &str) -> Option<usize> {
-        (0..self.len()).find(|&index| self.name(index).as_deref() == Some(name))
+        self.slots.find(name)
     }
 
     /// The name of a slot, if it has one.
@@ -141,6 +153,15 @@ impl Snapshot {
     /// [`JoinError::WriterAttached`] while a writer of any of them lives; [`JoinError::ReadOnly`].
     pub fn writer(&self) -> Result<SnapshotWriter, JoinError> {
         SnapshotWriter::join(&self.slots, 0..self.len())
+    }
+
+    /// Becomes the writer of all slots when the one before has died or let go; waits for that at most
+    /// `timeout`. For a process that stands by.
+    ///
+    /// # Errors
+    /// As [`Snapshot::writer`].
+    pub fn writer_within(&self, timeout: Duration) -> Result<SnapshotWriter, JoinError> {
+        standing_by(timeout, || self.writer(), |error| matches!(error, JoinError::WriterAttached))
     }
 
     /// Becomes the writer of one slot; other processes may write the others.
@@ -177,6 +198,14 @@ impl Snapshot {
     /// What it is, and what its slots hold, now. Others go on meanwhile.
     pub fn info(&self) -> SnapshotInfo {
         SnapshotInfo::of(self)
+    }
+
+    /// The reader of the slot of this name.
+    ///
+    /// # Errors
+    /// [`JoinError::NoName`]; else as [`Snapshot::reader_of`].
+    pub fn reader_named(&self, name: &str) -> Result<SnapshotReader, JoinError> {
+        self.reader_of(self.find(name).ok_or_else(|| JoinError::NoName { name: name.to_owned() })?)
     }
 
     /// Clears the pins of the dead, so that the writer need not find them first. Returns how many.

@@ -30,6 +30,30 @@ pub(crate) fn get_name(words: &[AtomicU64]) -> Option<String> {
     Some(text(&get_text::<SLOT_NAME_BYTES>(words)))
 }
 
+/// A name to look for, as the words of a slot hold it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted([u64; SLOT_NAME_BYTES / 8]);
+
+impl Wanted {
+    /// `None` if no slot can have that name.
+    pub(crate) fn new(name: &str) -> Option<Self> {
+        let words = [const { AtomicU64::new(0) }; SLOT_NAME_BYTES / 8];
+        put_text(&words, name.as_bytes());
+        is_name(name).then(|| Self(words.map(AtomicU64::into_inner)))
+    }
+
+    /// Whether these are the words of a slot that has the name.
+    pub(crate) fn is_in(&self, words: &[AtomicU64]) -> bool {
+        let Some((first, others)) = words.split_first() else { return false };
+        if first.load(Relaxed) != self.0[0] {
+            return false;
+        }
+        // SYNC name.
+        fence(Acquire);
+        others.iter().zip(&self.0[1..]).all(|(word, wanted)| word.load(Relaxed) == *wanted)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,6 +66,8 @@ mod tests {
             assert_eq!(get_name(&words), None);
             put_name(&words, name);
             assert_eq!(get_name(&words).as_deref(), Some(name));
+            assert!(Wanted::new(name).unwrap().is_in(&words));
+            assert!(!Wanted::new(&name[1..]).is_some_and(|other| other.is_in(&words)));
         }
     }
 }

@@ -89,7 +89,7 @@ mod tests {
         assert_eq!((pin.who.name(), pin.is_alive, pin.slot), ("desk".to_owned(), Some(true), Some(1)));
         assert_eq!(seen.reader_of(1).unwrap().load_bytes().unwrap().unwrap().value, pinned.to_vec());
         assert!(!seen.mapped().region().is_writable() && !seen.mapped().board().unwrap().is_writable());
-        assert!(matches!(seen.reader_of(1).unwrap().pin(), Err(LoadError::NoSeat(JoinError::ReadOnly))));
+        assert!(matches!(seen.reader_of(1).unwrap().pin(), Err(LoadError::NoSeat(JoinError::Observing))));
         assert!(matches!(seen.writer(), Err(JoinError::ReadOnly)));
     }
 

@@ -117,11 +117,11 @@ impl<'r> Pinned<'r> {
     pub unsafe fn archive<T>(&self) -> Result<&T::Archived, LoadError>
     where
         T: rkyv::Archive,
-        T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, rkyv::rancor::Error>>,
+        T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, rkyv::rancor::BoxedError>>,
     {
         // SAFETY: the caller's promise.
         let bytes = unsafe { self.as_slice() };
-        let archived = rkyv::access::<T::Archived, rkyv::rancor::Error>(bytes);
+        let archived = rkyv::access::<T::Archived, rkyv::rancor::BoxedError>(bytes);
         archived.map_err(|error| LoadError::Invalid { reason: error.to_string() })
     }
 

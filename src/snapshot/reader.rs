@@ -76,19 +76,30 @@ impl SnapshotReader {
         Ok(Self { place, index, frame, seat: None, name, wait, seen: 0, retries: 0, allocated })
     }
 
-    /// The newest version; 0 before the first.
+    /// The version that this handle loaded or pinned last; 0 before the first.
+    pub fn seen(&self) -> u64 {
+        self.seen
+    }
+
+    /// The newest version, which this handle need not have loaded; 0 before the first.
     #[inline]
     pub fn version(&self) -> u64 {
         self.place.state().version()
     }
 
-    /// Whether there is another version than `version`, one that was loaded before.
+    /// Whether there is a newer version than `version`, one that was loaded before.
     #[inline]
     pub fn changed_since(&self, version: u64) -> bool {
         self.version() != version
     }
 
-    /// Waits until there is another version than `version`, until `timeout`. Returns whether there is.
+    /// Waits until there is a newer version than this handle has loaded, for at most `timeout`. Returns
+    /// whether there is.
+    pub fn wait_unseen(&self, timeout: Duration) -> bool {
+        self.wait_newer(self.seen, timeout)
+    }
+
+    /// Waits until there is a newer version than `version`, for at most `timeout`. Returns whether there is.
     ///
     /// It waits as it was told to ([`SnapshotReader::set_wait`]); blocked, on a futex that the writer
     /// wakes. An observer, who can't call the writer, looks every 200 us.
@@ -183,8 +194,8 @@ impl SnapshotReader {
     pub fn load_archive<T>(&mut self) -> Result<Option<Loaded<T>>, LoadError>
     where
         T: rkyv::Archive,
-        T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, rkyv::rancor::Error>>
-            + rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<rkyv::rancor::Error>>,
+        T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, rkyv::rancor::BoxedError>>
+            + rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<rkyv::rancor::BoxedError>>,
     {
         let mut bytes = rkyv::util::AlignedVec::<16>::new();
         let loaded = self.load_by(|content| {
@@ -192,7 +203,7 @@ impl SnapshotReader {
             copy::read(content.payload, &mut bytes);
         })?;
         let Some(loaded) = loaded else { return Ok(None) };
-        let value = rkyv::from_bytes::<T, rkyv::rancor::Error>(&bytes);
+        let value = rkyv::from_bytes::<T, rkyv::rancor::BoxedError>(&bytes);
         let value = value.map_err(|error| LoadError::Invalid { reason: error.to_string() })?;
         self.seen = loaded.version;
         Ok(Some(loaded.with(|()| value)))

@@ -24,7 +24,7 @@ impl Seat {
     pub(crate) fn take(slots: &Arc<Slots>, name: &str) -> Result<Self, JoinError> {
         let is_writable = slots.board().is_some_and(Region::is_writable);
         let (Some(row), Some(taken), true) = (slots.row(), slots.taken(), is_writable) else {
-            return Err(JoinError::ReadOnly);
+            return Err(JoinError::Observing);
         };
         let own = reopen(row.file, true).map_err(|error| JoinError::os("reopening the board", error))?;
         let index = row.occupy(&own, Role::SnapshotReader, name);

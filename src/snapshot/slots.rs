@@ -11,6 +11,7 @@ use crate::layout::board::{Doorbell, Slot};
 use crate::layout::slots::{BELLS_OFFSET, NAMES_OFFSET, SLOT_NAME_BYTES, SlotGeometry, TAKEN_OFFSET};
 use crate::region::{Region, outliving};
 use crate::row::Row;
+use crate::snapshot::name::Wanted;
 use crate::snapshot::preamble::{self, SlotTraits};
 use crate::sync::{AtomicU64, Fencing};
 use crate::sys::{barrier, futex};
@@ -133,6 +134,12 @@ impl Slots {
         let shape = &self.traits.geometry;
         let slot = shape.first_slot() + index as u64 * shape.slot_bytes();
         slot + shape.first_buffer() + buffer * shape.stride_bytes()
+    }
+
+    /// The slot of this name.
+    pub(crate) fn find(&self, name: &str) -> Option<usize> {
+        let wanted = Wanted::new(name)?;
+        self.names.chunks_exact(SLOT_NAME_BYTES / 8).position(|words| wanted.is_in(words))
     }
 
     /// The words of a slot's name.

@@ -6,6 +6,8 @@ use crate::error::{JoinError, PublishError};
 use crate::layout::slots::MAX_BUFFERS;
 use crate::participant::Holder;
 use crate::region::Region;
+#[cfg(feature = "rkyv")]
+use crate::snapshot::archive::Archivable;
 use crate::snapshot::draft::Draft;
 use crate::snapshot::frame::Frame;
 use crate::snapshot::name::{get_name, is_name, put_name};
@@ -117,7 +119,24 @@ impl SnapshotWriter {
         self.first().publish_bytes(bytes)
     }
 
-    /// Names a slot, once and for all, by 1 to 32 bytes; readers find it from then on.
+    /// Publishes `len_bytes` bytes to the first slot, written in place; see [`SlotWriter::publish_with`].
+    ///
+    /// # Errors
+    /// [`PublishError`]
+    pub fn publish_with(&mut self, len_bytes: usize, fill: impl FnOnce(&mut Draft<'_>)) -> Result<u64, PublishError> {
+        self.first().publish_with(len_bytes, fill)
+    }
+
+    /// Publishes any value that rkyv can serialize to the first slot; see [`SlotWriter::publish_archive`].
+    ///
+    /// # Errors
+    /// [`PublishError`]
+    #[cfg(feature = "rkyv")]
+    pub fn publish_archive<T: for<'a> Archivable<'a>>(&mut self, value: &T) -> Result<u64, PublishError> {
+        self.first().publish_archive(value)
+    }
+
+    /// Names a slot, once and for all, by 1 to 32 bytes that no other slot has; readers find it from then on.
     ///
     /// # Errors
     /// [`PublishError::Name`] if it has another name or this one does not fit; [`PublishError::NoSlot`].
@@ -126,7 +145,7 @@ impl SnapshotWriter {
         let words = self.slots.name_words(index);
         match get_name(words) {
             Some(old) if old == name => Ok(()),
-            None if is_name(name) => {
+            None if is_name(name) && self.slots.find(name).is_none() => {
                 put_name(words, name);
                 Ok(())
             }
@@ -229,17 +248,8 @@ impl SlotWriter<'_> {
     /// # Errors
     /// As [`SlotWriter::publish`]; [`PublishError::Serialize`].
     #[cfg(feature = "rkyv")]
-    pub fn publish_archive<T>(self, value: &T) -> Result<u64, PublishError>
-    where
-        T: for<'a> rkyv::Serialize<
-                rkyv::api::high::HighSerializer<
-                    rkyv::util::AlignedVec,
-                    rkyv::ser::allocator::ArenaHandle<'a>,
-                    rkyv::rancor::Error,
-                >,
-            >,
-    {
-        let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(value);
+    pub fn publish_archive<T: for<'a> Archivable<'a>>(self, value: &T) -> Result<u64, PublishError> {
+        let bytes = rkyv::to_bytes::<rkyv::rancor::BoxedError>(value);
         let bytes = bytes.map_err(|error| PublishError::Serialize { reason: error.to_string() })?;
         self.publish_bytes(&bytes)
     }

@@ -247,8 +247,8 @@ impl World {
                 assert!(exclusive == 0 && (!is_exclusive || self.writers.is_empty()));
                 self.writers.push(writer);
             }
-            Err(JoinError::ExclusiveAttached) => assert!(exclusive == 1 && !is_exclusive),
-            Err(JoinError::OthersAttached) => assert!(!self.writers.is_empty() && is_exclusive),
+            Err(JoinError::ExclusiveAttached) => assert!(exclusive == 1),
+            Err(JoinError::OthersAttached) => assert!(!self.writers.is_empty() && exclusive == 0 && is_exclusive),
             Err(JoinError::BoardFull { slots }) => assert!(slots == 4 && self.writers.len() == 4),
             Err(error) => panic!("{error}"),
         }

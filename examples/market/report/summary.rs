@@ -113,8 +113,12 @@ impl Report {
             (None, _) => "none".to_owned(),
         };
         let (live, unknown) = (count(&books["live_orders"]), count(&books["unknown_refs"]));
-        let (bid, ask) = (best("bids_top10"), best("asks_top10"));
-        writeln!(f, "\nbooks: {live} live orders, {unknown} unknown references; best bid {bid}, best ask {ask}")
+        write!(f, "\nbooks: {live} live orders, {unknown} unknown references")?;
+        // Of several symbols the best prices say nothing together.
+        if self.tally().is_some_and(|tally| count_symbols(tally) == 1) {
+            write!(f, "; best bid {}, best ask {}", best("bids_top10"), best("asks_top10"))?;
+        }
+        writeln!(f)
     }
 }
 
