@@ -1,6 +1,6 @@
 //! Who takes part, as the board says.
 
-use crate::layout::board::{PARTICIPANT_NAME_BYTES, Slot};
+use crate::layout::board::{ANCHOR_ROLE, PARTICIPANT_NAME_BYTES, Slot};
 use crate::layout::text::{get_text, text};
 use crate::sync::Ordering::Relaxed;
 use std::fmt;
@@ -19,11 +19,16 @@ pub enum Role {
     GatedReader = 4,
     /// Loads snapshots, and looks at them in place.
     SnapshotReader = 5,
+    /// Keeps the log from the state on that newcomers are given.
+    Anchor = 6,
 }
+
+const _: () = assert!(Role::Anchor as u64 == ANCHOR_ROLE);
 
 impl Role {
     pub(crate) fn from_word(word: u64) -> Option<Self> {
-        [Self::Appender, Self::ExclusiveAppender, Self::Reader, Self::GatedReader, Self::SnapshotReader]
+        use Role::{Anchor, Appender, ExclusiveAppender, GatedReader, Reader, SnapshotReader};
+        [Appender, ExclusiveAppender, Reader, GatedReader, SnapshotReader, Anchor]
             .into_iter()
             .find(|&role| role as u64 == word)
     }
@@ -37,6 +42,7 @@ impl fmt::Display for Role {
             Self::Reader => "reader",
             Self::GatedReader => "gated reader",
             Self::SnapshotReader => "snapshot reader",
+            Self::Anchor => "owner of a state",
         })
     }
 }

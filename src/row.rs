@@ -12,6 +12,9 @@ use std::io;
 use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd};
 
+/// Looks for a free slot.
+const PASSES: u32 = 3;
+
 /// Some of a board's slots, and the file whose bytes say which are taken.
 #[derive(Clone, Debug)]
 pub(crate) struct Row<'m> {
@@ -33,13 +36,17 @@ impl Row<'_> {
     /// taken by the living.
     pub(crate) fn occupy(&self, own: impl AsFd, role: Role, name: &str) -> io::Result<Option<usize>> {
         let is_free = |&index: &usize| self.slots.get(index).is_some_and(|slot| slot.role.load(Relaxed) == 0);
-        let first_free = self.range.clone().filter(is_free);
-        for index in first_free.chain(self.range.clone()) {
-            let Some(slot) = self.slots.get(index) else { continue };
-            if lock::try_lock(&own, self.byte(index), Mode::Alone)? {
-                sign(slot, role, name);
-                return Ok(Some(index));
+        for _ in 0..PASSES {
+            let first_free = self.range.clone().filter(is_free);
+            for index in first_free.chain(self.range.clone()) {
+                let Some(slot) = self.slots.get(index) else { continue };
+                if lock::try_lock(&own, self.byte(index), Mode::Alone)? {
+                    sign(slot, role, name);
+                    return Ok(Some(index));
+                }
             }
+            // Somebody may just be clearing the slot of a dead one, by its lock.
+            std::thread::yield_now();
         }
         Ok(None)
     }
@@ -86,7 +93,7 @@ impl Row<'_> {
 }
 
 fn sign(slot: &Slot, role: Role, name: &str) {
-    hold::leave(&slot.hold.0);
+    hold::begin(slot);
     slot.pid.store(u64::from(std::process::id()), Relaxed);
     slot.position.store(0, Relaxed);
     put_text(&slot.name, name.as_bytes());

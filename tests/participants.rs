@@ -103,7 +103,7 @@ fn an_exclusive_appender_is_alone_until_it_dies() {
     let log = small().create_memfd("exclusive").unwrap();
     let victim = victim(&log, "exclusive");
     assert!(matches!(log.appender(), Err(JoinError::ExclusiveAttached)));
-    assert!(matches!(log.exclusive(), Err(JoinError::OthersAttached)));
+    assert!(matches!(log.exclusive(), Err(JoinError::ExclusiveAttached)));
     victim.kill();
     let shared = log.appender().unwrap();
     let another = log.appender().unwrap();
@@ -112,7 +112,7 @@ fn an_exclusive_appender_is_alone_until_it_dies() {
     assert!(matches!(log.exclusive(), Err(JoinError::OthersAttached)));
     drop(another);
     let exclusive = log.exclusive().unwrap();
-    assert!(matches!(log.exclusive(), Err(JoinError::OthersAttached)));
+    assert!(matches!(log.exclusive(), Err(JoinError::ExclusiveAttached)));
     drop(exclusive);
     log.appender().unwrap().append(b"after all").unwrap();
 }

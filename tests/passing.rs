@@ -337,7 +337,7 @@ fn what_a_receiver_locked_is_free_when_it_is_gone() {
     for fd in &fds[1..] {
         fcntl(fd, FcntlArg::F_OFD_SETLK(&whole)).unwrap();
     }
-    assert!(matches!(log.exclusive(), Err(JoinError::OthersAttached)));
+    assert!(matches!(log.exclusive(), Err(JoinError::ExclusiveAttached)));
     drop(fds);
     log.exclusive().unwrap();
     log.reader_builder().gated(true).start(Start::End).unwrap();

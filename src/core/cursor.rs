@@ -111,6 +111,27 @@ impl<'m, M: Memory> Cursor<'m, M> {
         Self::enter(memory, gate, || place_of(locate::find(memory, seq)))?.forward_to(seq)
     }
 
+    /// At record `seq`, entered beside a participant that holds it and admits others, whatever `head` is.
+    ///
+    /// # Errors
+    /// [`NoPlace::Gone`]: nobody does; nothing is held then.
+    pub fn beside(memory: &'m M, gate: &'m AtomicU64, seq: u64) -> Result<Self, NoPlace> {
+        for other in memory.slots() {
+            let Some(segment) = hold::enter_beside(gate, other) else { continue };
+            // Held: its base stays, and those of all that come after it.
+            let base = memory.base(segment).load(Relaxed);
+            if base <= seq
+                && let Ok((segment, base)) = place_of(locate::find_held(memory, seq, segment, base))
+                && let Ok(place) = Self::at_start(memory, segment, base, Some(gate)).forward_to(seq)
+            {
+                hold::advance(gate, segment);
+                return Ok(place);
+            }
+            hold::leave(gate);
+        }
+        Err(NoPlace::Gone)
+    }
+
     /// From the start of its segment to `seq`, which is there or comes next.
     fn forward_to(mut self, seq: u64) -> Result<Self, NoPlace> {
         self.next = usize::try_from(seq.wrapping_sub(self.base)).map_err(|_| NoPlace::Ahead)?;

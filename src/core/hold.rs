@@ -6,10 +6,10 @@
 //! hazard pointers; Michael 2004). The owner enters for every append, so its fence is the light one.
 
 use crate::core::memory::Memory;
-use crate::layout::board::Slot;
+use crate::layout::board::{ANCHOR_ROLE, Slot};
 use crate::sync::{
     AtomicU64, Fencing,
-    Ordering::{Acquire, Relaxed, Release},
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
     fence, light_fence,
 };
 
@@ -53,6 +53,52 @@ pub fn lower<M: Memory>(memory: &M, hold: &AtomicU64, held: u64, segment: u64) -
     }
     advance(hold, held);
     false
+}
+
+/// A new owner of a slot begins: it holds nothing, and is not the one before.
+///
+/// SYNC beside: Release, read by [`enter_beside`] (Acquire), for which the role of the one before is gone.
+pub fn begin(slot: &Slot) {
+    slot.generation.fetch_add(1, Release);
+    leave(&slot.hold.0);
+}
+
+/// Lets others enter beside the owner of a slot, which holds something from here on until it leaves.
+///
+/// SYNC beside: Release, read by [`enter_beside`] (Acquire): the hold was entered before.
+pub fn admit_others(slot: &Slot) {
+    slot.role.store(ANCHOR_ROLE, Release);
+}
+
+/// Enters, as a reader, the segment that the owner of another slot holds, whatever `head` is. Returns the
+/// segment; `None` if the other does not admit others, or has gone on meanwhile, and nothing is held.
+///
+/// The recycler looks at all holds twice. If the other still held the segment after this word was written,
+/// then a first look that found nobody came upon the other's word after that, and the second one
+/// finds this word.
+pub fn enter_beside(hold: &AtomicU64, other: &Slot) -> Option<u64> {
+    let generation = other.generation.load(Relaxed);
+    // SYNC beside: a role read from here on is this owner's, or a later one's.
+    fence(Acquire);
+    let is_anchor = other.role.load(Relaxed) == ANCHOR_ROLE;
+    // SYNC beside: a hold read from here on was entered.
+    fence(Acquire);
+    let held = other.hold.0.load(Relaxed);
+    if !is_anchor || held == 0 {
+        return None;
+    }
+    // SYNC leave: Release, as in `enter`.
+    hold.store(held, Release);
+    // Pairs with the fence between the two looks in `roll::give_up`.
+    fence(SeqCst);
+    let now = other.hold.0.load(Relaxed);
+    // SYNC leave: if this is a word of the next owner, its generation is seen.
+    fence(Acquire);
+    if now == held && other.generation.load(Relaxed) == generation {
+        return Some(held.wrapping_sub(1));
+    }
+    leave(hold);
+    None
 }
 
 /// Holds from `segment` on only; older ones are let go. `segment` is newer than the one held.

@@ -8,7 +8,7 @@
 use crate::core::memory::{Memory, NoBarrier, Retention};
 use crate::core::{bump, hold};
 use crate::layout::entry::{REFRESH_PARTS, Tag};
-use crate::sync::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, fence};
+use crate::sync::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst, fence};
 
 /// Why the oldest segment can't be given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +46,7 @@ pub fn give_up<M: Memory>(memory: &M, next: u64) -> Result<(), Kept> {
     let held = |slot| Err(Kept::BySlot { slot, segment: old });
     match memory.retention() {
         Retention::Keep => return Err(Kept::ByRetention),
-        // Who holds it now is not cut off from those who come to read on where it stands.
-        Retention::Gated | Retention::Overwrite if head.load(Relaxed) <= old => {
+        Retention::Gated if head.load(Relaxed) <= old => {
             if let Some(slot) = hold::blocking(memory.slots(), old) {
                 return held(slot);
             }
@@ -58,6 +57,12 @@ pub fn give_up<M: Memory>(memory: &M, next: u64) -> Result<(), Kept> {
     // Pairs with `light_fence` in `hold::enter`: who entered before head moved is seen now, nobody
     // enters after.
     memory.heavy_fence()?;
+    if let Some(slot) = hold::blocking(memory.slots(), old) {
+        return held(slot);
+    }
+    // Pairs with the fence in `hold::enter_beside`: who entered beside one that has left since the first look
+    // is seen by the second.
+    fence(SeqCst);
     hold::blocking(memory.slots(), old).map_or(Ok(()), held)
 }
 

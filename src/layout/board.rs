@@ -16,6 +16,8 @@ pub const BOARD_MAGIC: u64 = u64::from_le_bytes(*b"SHMBOARD");
 pub const DOORBELLS_OFFSET: usize = 128;
 /// Offset of the first slot, in bytes.
 pub const SLOTS_OFFSET: usize = 4096;
+/// The role of a participant beside which others may enter what it holds; see `core::hold`.
+pub const ANCHOR_ROLE: u64 = 6;
 /// Bytes of a participant's name; longer ones are cut.
 pub const PARTICIPANT_NAME_BYTES: usize = 32;
 
@@ -75,6 +77,8 @@ pub struct Slot {
     pub hold: Line,
     /// Role of the participant, or 0 in a free slot.
     pub role: AtomicU64,
+    /// How often the slot was taken.
+    pub generation: AtomicU64,
     /// Its process id as it sees it.
     pub pid: AtomicU64,
     /// Sequence number it will append or read next; written now and then.
@@ -91,6 +95,7 @@ impl Slot {
         Self {
             hold: Line::new(),
             role: AtomicU64::new(0),
+            generation: AtomicU64::new(0),
             pid: AtomicU64::new(0),
             position: AtomicU64::new(0),
             name: [const { () }; PARTICIPANT_NAME_BYTES / 8].map(|()| AtomicU64::new(0)),

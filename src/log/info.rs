@@ -155,7 +155,7 @@ fn participants(mapped: &Mapped, next_seq: u64) -> Vec<ParticipantInfo> {
     let describe = |index: usize| {
         let slot = mapped.slot(index)?;
         let who = Holder::of(slot, index);
-        let is_reader = matches!(who.role?, Role::Reader | Role::GatedReader);
+        let is_reader = matches!(who.role?, Role::Reader | Role::GatedReader | Role::Anchor);
         let position = is_reader.then(|| slot.position.load(Relaxed));
         Some(ParticipantInfo {
             who,

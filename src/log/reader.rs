@@ -46,6 +46,8 @@ pub struct Reader {
     told: u64,
     /// The log keeps everything: every record is held.
     is_kept: bool,
+    /// A free reader that holds what the log has given up, until it has caught up.
+    is_guest: bool,
 }
 
 impl Reader {
@@ -66,9 +68,44 @@ impl Reader {
             place(mapped, gate.map(|index| hold_word(mapped, index)), start)
         });
         let place = place.map_err(|none| no_place(mapped, start, none))?;
-        let mut reader = Self { place, seat, wait: builder.wait, told: u64::MAX, is_kept };
+        let mut reader = Self { place, seat, wait: builder.wait, told: u64::MAX, is_kept, is_guest: false };
         reader.tell();
         Ok(reader)
+    }
+
+    /// Takes a reader at `seq`, which the owner of a state holds though the log may have given it up
+    /// otherwise. It holds what it reads, as a pinned one does; a free one until it has caught up with the log.
+    pub(crate) fn join_beside(builder: &ReaderBuilder<'_>, seq: u64) -> Result<Self, JoinError> {
+        let mapped = builder.log.mapped();
+        let role = if builder.is_gated { Role::GatedReader } else { Role::Reader };
+        let seat = Seat::take(mapped, role, &builder.name)?;
+        let place =
+            Anchored::new(Arc::clone(mapped), |mapped| Cursor::beside(mapped, hold_word(mapped, seat.index()), seq));
+        let place = place.map_err(|none| no_place(mapped, Start::At(seq), none))?;
+        let is_kept = mapped.retention() == Retention::Keep;
+        let is_guest = !builder.is_gated;
+        let mut reader = Self { place, seat: Some(seat), wait: builder.wait, told: u64::MAX, is_kept, is_guest };
+        reader.tell();
+        Ok(reader)
+    }
+
+    /// Lets newcomers enter beside this reader, which is pinned until it is dropped.
+    pub(crate) fn admit_others(&self) {
+        if let Some(seat) = &self.seat {
+            seat.admit_others();
+        }
+    }
+
+    /// As [`Reader::unpin`], but a free reader that came beside another keeps what the log would take from it
+    /// at once.
+    pub(crate) fn unpin_if_retained(&mut self) {
+        let mapped = self.place.mapped();
+        if locate::is_retained(&**mapped, self.place.state().segment()) {
+            self.is_guest = false;
+            self.unpin();
+        } else {
+            self.is_guest = true;
+        }
     }
 
     /// The next record, if there is one. Never waits.
@@ -182,6 +219,7 @@ impl Reader {
 
     /// Holds nothing any more; also of a gated reader, which is a free one from here on.
     pub fn unpin(&mut self) {
+        self.is_guest = false;
         self.place_mut().let_go();
         self.place.mapped().ring_room();
     }
@@ -236,6 +274,9 @@ impl Reader {
     #[cold]
     fn moved(&mut self) {
         self.tell();
+        if self.is_guest {
+            self.unpin_if_retained();
+        }
         if self.place.state().is_gated() {
             self.place.mapped().ring_room();
         }

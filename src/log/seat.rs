@@ -4,6 +4,7 @@
 //! board. Byte 0 of the lock file is the append lock: shared by shared appenders, alone by an
 //! exclusive one; slot `i` of the appenders is byte `1 + i`.
 
+use crate::core::hold;
 use crate::error::JoinError;
 use crate::layout::board::Slot;
 use crate::mapped::Mapped;
@@ -69,6 +70,11 @@ impl Seat {
         &self.mapped.all_slots()[self.index]
     }
 
+    /// Lets others enter beside this participant, which holds something until it leaves.
+    pub(crate) fn admit_others(&self) {
+        hold::admit_others(self.slot());
+    }
+
     /// Says for others to see where it is.
     pub(crate) fn tell(&self, position: u64) {
         self.slot().position.store(position, Relaxed);
@@ -92,7 +98,7 @@ fn take_append_lock(own: &OwnedFd, role: Role) -> Result<(), JoinError> {
     let (mode, taken) = match role {
         Role::Appender => (Mode::Shared, JoinError::ExclusiveAttached),
         Role::ExclusiveAppender => (Mode::Alone, JoinError::OthersAttached),
-        Role::Reader | Role::GatedReader | Role::SnapshotReader => return Ok(()),
+        Role::Reader | Role::GatedReader | Role::SnapshotReader | Role::Anchor => return Ok(()),
     };
     let try_lock =
         |mode| lock::try_lock(own, APPEND_LOCK, mode).map_err(|error| JoinError::os("taking the append lock", error));

@@ -49,19 +49,30 @@ fn hold_and_load<S>(
     slot: &mut SnapshotReader,
     load: &mut impl FnMut(&mut SnapshotReader) -> Result<Option<Loaded<S>>, LoadError>,
 ) -> Result<Joined<S>, ReplicaError> {
-    let mut reader = builder.clone().start(Start::At(next))?;
-    match reader.pin() {
-        // Without a seat nothing is held, and the seek below finds out.
-        Ok(()) | Err(JoinError::NoSeat) => {}
-        Err(error) => return Err(error.into()),
-    }
+    let mut reader = hold(builder, next)?;
     let state = load(slot)?;
     if let Some(state) = &state {
         let seq = state.as_of.ok_or(ReplicaError::NoPosition)?;
         reader.seek(seq.saturating_add(1))?;
     }
     if !builder.is_gated {
-        reader.unpin();
+        reader.unpin_if_retained();
     }
     Ok(Joined { state, reader })
+}
+
+/// A reader at `next` that holds it. Where the log would have given it up but for the owner, it enters beside
+/// that.
+fn hold(builder: &ReaderBuilder<'_>, next: u64) -> Result<Reader, JoinError> {
+    let pinned = builder.clone().start(Start::At(next)).and_then(|mut reader| {
+        match reader.pin() {
+            // Without a seat nothing is held, and seeking finds out.
+            Ok(()) | Err(JoinError::NoSeat) => Ok(reader),
+            Err(error) => Err(error),
+        }
+    });
+    match pinned {
+        Err(JoinError::Gone { .. }) => Reader::join_beside(builder, next),
+        pinned => pinned,
+    }
 }

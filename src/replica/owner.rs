@@ -32,6 +32,7 @@ impl StateOwner {
         };
         let mut anchor = replica.log.reader_builder().name(name).start(start).map_err(gone)?;
         anchor.pin().map_err(gone)?;
+        anchor.admit_others();
         Ok(Self { writer, anchor })
     }
 
