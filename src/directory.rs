@@ -4,12 +4,13 @@
 use crate::error::{AttachError, CreateError};
 use crate::log::Access;
 use crate::sys::inspect;
-use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The three files of something with a name.
@@ -101,7 +102,11 @@ pub(crate) struct Files {
 pub(crate) fn open(path: &Path, names: Names, access: Access) -> Result<Files, AttachError> {
     let dir = directory_of(path, names);
     let open = |name: &str, is_writable: bool| {
-        File::options().read(true).write(is_writable).open(dir.join(name)).map_err(|error| match error.kind() {
+        // Without waiting for the writer of what may be a pipe.
+        let no_wait = (OFlags::NONBLOCK | OFlags::NOCTTY).bits().cast_signed();
+        let mut options = File::options();
+        options.read(true).write(is_writable).custom_flags(no_wait);
+        options.open(dir.join(name)).map_err(|error| match error.kind() {
             io::ErrorKind::NotFound | io::ErrorKind::NotADirectory => AttachError::NotFound { path: path.to_owned() },
             _ => AttachError::os("opening the log's files", error),
         })

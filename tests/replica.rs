@@ -4,14 +4,15 @@ mod common;
 
 use common::{PATIENCE, child, finish, setting};
 use shmlog::{
-    Access, AppendError, JoinError, Log, PublishError, ReadError, Reader, Replica, ReplicaError, Retention, Snapshot,
-    SnapshotReader, Start,
+    Access, AppendError, JoinError, Loaded, Log, PublishError, ReadError, Reader, Replica, ReplicaError, Retention,
+    Snapshot, SnapshotReader, Start,
 };
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::thread;
+use std::time::Duration;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// What a process that has read records 0 to `count - 1` knows.
@@ -117,13 +118,13 @@ fn newcomers_are_in_step(retention: Retention, total: u64, every: u64) -> (u64, 
                 }
             });
         }
+        let _end = Ends(&is_over);
         let mut state = State::default();
         while state.count < total {
             let next = (state.count + every).min(total);
             follow(&mut reader, &mut state, next);
             owner.publish(state.count - 1, &state).unwrap();
         }
-        is_over.store(true, Relaxed);
         assert_eq!(state, State::after(total));
     });
     (joined.into_inner(), replayed.into_inner())
@@ -193,6 +194,115 @@ fn positions_must_make_sense() {
 
     owner.writer().publish(&State::after(10)).unwrap();
     assert!(matches!(replica.join(), Err(ReplicaError::NoPosition)));
+}
+
+/// A writer of states that published nothing, or with another position, moved the anchor all the same: the log
+/// then let go of what the newest state lacked, or nobody could join any more.
+#[test]
+fn what_was_not_published_moves_nothing() {
+    let (log, snapshot) = (small(Retention::Gated), slot());
+    let replica = Replica::new(&log, &snapshot);
+    let mut owner = replica.own("owner").unwrap();
+    let mut appender = log.appender().unwrap();
+    (0..10).for_each(|seq| append(&mut appender, seq));
+    owner.publish(4, &State::after(5)).unwrap();
+    let nothing = owner.publish_by(8, |_| Ok(7));
+    assert!(matches!(nothing, Err(ReplicaError::NotPublished { as_of: 8 })), "{nothing:?}");
+    assert_eq!((owner.kept_from(), replica.join().unwrap().reader.position()), (5, 5));
+    let elsewhere = owner.publish_by(8, |slot| slot.as_of(1_000_000).publish(&State::after(9)));
+    assert!(matches!(elsewhere, Err(ReplicaError::NotPublished { as_of: 8 })), "{elsewhere:?}");
+    assert_eq!(owner.kept_from(), 5);
+    drop(owner);
+    let ahead = replica.own("next").unwrap_err();
+    assert!(matches!(ahead, ReplicaError::Ahead { as_of: 1_000_000 }) && ahead.to_string().contains("own_at"));
+    replica.own_at("next", Start::At(9)).unwrap().publish(8, &State::after(9)).unwrap();
+    assert_eq!(replica.join().unwrap().reader.position(), 9);
+}
+
+/// A loader that brought nothing, and settings of another log, were taken for a newcomer in step.
+#[test]
+fn what_does_not_go_together_is_refused() {
+    let (log, snapshot) = (small(Retention::Gated), slot());
+    let replica = Replica::new(&log, &snapshot);
+    let mut appender = log.appender().unwrap();
+    append(&mut appender, 0);
+    replica.own("owner").unwrap().publish(0, &State::after(1)).unwrap();
+    let nothing = replica.join_by(log.reader_builder(), |_| Ok(None::<Loaded<State>>));
+    assert!(matches!(nothing, Err(ReplicaError::NotLoaded)));
+    let other = small(Retention::Gated);
+    assert!(matches!(replica.join_with(other.reader_builder()), Err(ReplicaError::OtherLog)));
+}
+
+/// Ends a thread, also when the test fails.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Relaxed);
+    }
+}
+
+/// An appender looked who held the oldest segment, found nobody and raised the head; an owner entered in
+/// between. It held what newcomers needed, and they were told for good that it was gone.
+#[test]
+fn newcomers_come_in_beside_an_owner_whom_the_head_has_passed() {
+    for retention in [Retention::Gated, Retention::Overwrite] {
+        let log = Log::builder().windows(2).window_bytes(64 << 10).entries(64).retention(retention);
+        let log = log.create_memfd("beside").unwrap();
+        let replica = Replica::new(&log, &slot());
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let mut appender = log.appender().unwrap();
+                appender.set_stall_wait(Duration::ZERO);
+                while !is_over.load(Relaxed) {
+                    let _ = appender.append_value(&0_u64);
+                }
+            });
+            let _end = Ends(&is_over);
+            let mut owned = 0;
+            while owned < 1000 {
+                let mut owner = match replica.own_at("owner", Start::Oldest) {
+                    // The log went on between finding the oldest record and pinning it.
+                    Err(ReplicaError::Gone { .. }) => continue,
+                    owner => owner.unwrap(),
+                };
+                owned += 1;
+                let seq = owner.kept_from();
+                while let Err(error) = owner.publish(seq, &State::default()) {
+                    assert!(matches!(error, ReplicaError::Ahead { .. }), "{error}");
+                    thread::yield_now();
+                }
+                let late = replica.join().unwrap();
+                assert_eq!(late.reader.position(), seq + 1);
+            }
+        });
+    }
+}
+
+/// Short pins that overlap kept a log that overwrites from going on for ever: each one found the oldest segment
+/// still there because the one before held it.
+#[test]
+fn pins_that_overlap_do_not_stop_a_log_that_overwrites() {
+    let log = small(Retention::Overwrite);
+    let mut appender = log.appender().unwrap();
+    let pinned = || {
+        let mut reader = log.reader(Start::Oldest).unwrap();
+        reader.pin().unwrap();
+        reader
+    };
+    let mut last = pinned();
+    let mut appended = 0;
+    for _ in 0..100 {
+        while appender.append_value(&appended).is_ok() {
+            appended += 1;
+        }
+        // The next one comes before the last one leaves.
+        let next = pinned();
+        last = next;
+    }
+    drop(last);
+    assert!(appended > 90 * 63, "{appended} records: most turns brought a segment");
 }
 
 /// Without an owner the log goes on; a state that is too old is told apart from none, and a new owner can

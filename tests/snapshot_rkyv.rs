@@ -124,3 +124,29 @@ fn an_archive_that_does_not_fit_is_too_large() {
     assert!(matches!(error, PublishError::TooLarge { limit_bytes: 64, .. }), "{error}");
     assert_eq!(*snapshot.reader().unwrap().load_archive::<u64>().unwrap().unwrap(), 1);
 }
+
+/// A list as deep as it is long.
+#[derive(Archive, Serialize, Deserialize)]
+#[rkyv(serialize_bounds(__S: rkyv::ser::Writer + rkyv::ser::Allocator, __S::Error: rkyv::rancor::Source))]
+#[rkyv(deserialize_bounds(__D::Error: rkyv::rancor::Source))]
+#[rkyv(bytecheck(bounds(__C: rkyv::validation::ArchiveContext, __C::Error: rkyv::rancor::Source)))]
+struct Link {
+    #[rkyv(omit_bounds)]
+    next: Option<Box<Link>>,
+}
+
+/// An archive that was nested deeply enough exhausted the stack of whoever loaded it: an abort, by safe calls.
+#[test]
+fn an_archive_that_is_nested_too_deeply_is_invalid() {
+    let snapshot = Snapshot::builder().capacity_bytes(16 << 20).create_memfd("deep").unwrap();
+    let (mut writer, mut reader) = (snapshot.writer().unwrap(), snapshot.reader().unwrap());
+    let list = |len: u32| (0..len).fold(Link { next: None }, |next, _| Link { next: Some(Box::new(next)) });
+    writer.publish_archive(&list(200)).unwrap();
+    assert!(reader.load_archive::<Link>().unwrap().is_some());
+    writer.publish_archive(&list(2000)).unwrap();
+    assert!(matches!(reader.load_archive::<Link>(), Err(LoadError::Invalid { .. })));
+    let pinned = reader.pin().unwrap().unwrap();
+    // SAFETY: the writer of this test leaves a pinned buffer alone.
+    let archived = unsafe { pinned.archive::<Link>() };
+    assert!(matches!(archived, Err(LoadError::Invalid { .. })));
+}

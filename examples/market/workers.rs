@@ -49,7 +49,8 @@ fn work(role: Role, args: &Args, hub: &mut HubClient) -> Result<()> {
             let log = hub.log(FEED, Access::Read)?;
             let owner = if role == args.owner() { Some(owner(args, hub, &log)?) } else { None };
             let latency = if role == Role::Book(0) { Some(Histogram::new_with_bounds(1, HOUR_NS, 3)?) } else { None };
-            books(Source::from_start(&log, args.wait, parent)?, owner, latency)
+            let join = if owner.is_some() { Source::pinned_from_start } else { Source::from_start };
+            books(join(&log, args.wait, parent)?, owner, latency)
         }
     }
 }

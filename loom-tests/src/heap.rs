@@ -25,11 +25,13 @@ pub struct Shape {
     pub retention: Retention,
     /// The segment it begins with; a large one stands for a log that has run for long.
     pub first: u64,
+    /// Whether the kernel refuses the barrier.
+    pub refuses: bool,
 }
 
 impl Default for Shape {
     fn default() -> Self {
-        Self { windows: 2, entries: 2, lines: 1, slots: 1, retention: Retention::Overwrite, first: 0 }
+        Self { windows: 2, entries: 2, lines: 1, slots: 1, retention: Retention::Overwrite, first: 0, refuses: false }
     }
 }
 
@@ -49,6 +51,7 @@ pub struct Heap {
     slots: Box<[Slot]>,
     windows: Box<[HeapWindow]>,
     retention: Retention,
+    refuses: bool,
     /// Rung after a commit.
     pub doorbell: Doorbell,
     /// Who of the slots' owners died.
@@ -72,6 +75,7 @@ impl Heap {
             slots: (0..shape.slots).map(|_| Slot::new()).collect(),
             windows: (0..shape.windows).map(|_| window()).collect(),
             retention: shape.retention,
+            refuses: shape.refuses,
             doorbell: Doorbell::new(),
             kernel: Kernel::new(),
         };
@@ -137,6 +141,6 @@ impl Memory for Heap {
     }
     fn heavy_fence(&self) -> Result<(), NoBarrier> {
         fence(SeqCst);
-        Ok(())
+        if self.refuses { Err(NoBarrier) } else { Ok(()) }
     }
 }

@@ -19,7 +19,10 @@ mod snapshot;
 
 pub use heap::{Heap, Shape};
 pub use mortal::{Kernel, Mortal, Watched, mortal};
-pub use roles::{append, append_past_the_dead, appender, dense, drain, spawn, step_freely};
+pub use roles::{
+    append, append_past_the_dead, appender, closer, dense, drain, helper, recycle_at_one_look, spawn, step_freely,
+    two_segments,
+};
 pub use seen::{Seen, check, check_deaths};
 pub use snapshot::{
     Snapshot, User, WRITER, load, pin_and_read, publish, publish_many, publish_past_the_dead, read_and_unpin, write,

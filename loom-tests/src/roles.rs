@@ -1,15 +1,18 @@
 //! What roles do in most models.
 
-use crate::heap::Heap;
+use crate::heap::{Heap, Shape};
 use loom::thread::{self, JoinHandle};
 use shmlog::model::append::Append;
+use shmlog::model::commit::{self, Attempt, End};
 use shmlog::model::cursor::{Cursor, Step};
-use shmlog::model::layout::entry::Kind;
+use shmlog::model::hold;
+use shmlog::model::layout::entry::{CLOSE_SEGMENT, Kind, Tag, body};
 use shmlog::model::locate::is_retained;
-use shmlog::model::memory::Memory;
-use shmlog::model::roll::Kept;
+use shmlog::model::memory::{Memory, Retention};
+use shmlog::model::roll::{self, Kept};
 use shmlog::model::shared::Shared;
-use shmlog::model::tip::Blocked;
+use shmlog::model::sync::Ordering::Release;
+use shmlog::model::tip::{Blocked, Tip};
 use std::sync::Arc;
 
 /// Starts a role.
@@ -43,12 +46,66 @@ pub fn append_past_the_dead<'m, M: Memory>(
     for _ in heap.slots() {
         match append(by, heap, value) {
             Err(Blocked::Kept(Kept::BySlot { slot, .. })) if heap.kernel.is_dead(slot) => {
-                shmlog::model::hold::leave(heap.hold(slot));
+                hold::leave(heap.hold(slot));
             }
             other => return other,
         }
     }
     append(by, heap, value)
+}
+
+/// Segments 0 and 1 of one record each, 10 and 11; segment 2 needs the window of segment 0. Slot 0 was their
+/// appender's.
+pub fn two_segments(slots: usize, retention: Retention) -> Arc<Heap> {
+    let heap = Heap::new(Shape { slots, retention, ..Shape::default() });
+    let mut by = appender(&heap, 0);
+    append(&mut by, &heap, 10).expect("room");
+    append(&mut by, &heap, 11).expect("room");
+    heap
+}
+
+/// Gives segment 0 up, and if that succeeds writes to its window. As `roll::give_up`, but with one look at the
+/// holds, which is enough for those who enter on their own: the fence between the two looks hides what they
+/// don't release, because loom orders all threads by their full fences, more than the language does.
+pub fn recycle_at_one_look(heap: &Heap) -> bool {
+    heap.control().head.0.fetch_max(1, Release);
+    heap.heavy_fence().expect("a fence");
+    let given_up = hold::blocking(heap.slots(), 0).is_none();
+    if given_up {
+        heap.put(&heap.window(0).arena[..1], 12);
+    }
+    given_up
+}
+
+/// A role that gives segment 0 of two up and closes segment 1, then dies.
+pub fn closer(heap: &Arc<Heap>) -> JoinHandle<Result<(), Kept>> {
+    spawn(heap, |heap| {
+        roll::give_up(heap, 2)?;
+        let end = commit::close(heap.window(1).index, Tag::of_lap(1), 1, CLOSE_SEGMENT);
+        assert_eq!(end, End::Closed(1));
+        Ok(())
+    })
+}
+
+/// A role that, if segment 1 is closed, opens segment 2, writes over what was in the window and commits. It has
+/// met nobody whom the closer waited for. Pinned in segment 1 from the start, as an appender is (slot 0).
+pub fn helper(heap: &Arc<Heap>) -> JoinHandle<bool> {
+    assert!(hold::enter(&**heap, heap.hold(0), 1));
+    spawn(heap, |heap| {
+        let mut tip = Tip::attach(heap, None).unwrap();
+        if !matches!(tip.end(), End::Closed(1)) {
+            return false;
+        }
+        tip.advance().unwrap();
+        assert_eq!(tip.refill(1), Ok(true));
+        let at = tip.cut(1).unwrap();
+        heap.put(tip.payload(at, 1), 12);
+        let (slot, word) = (&heap.window(2).index[0], Tag::of_lap(2).word(body(Kind::Record, 8, at as u64)));
+        while let Attempt::Stale(now) = commit::attempt(slot, Tag::of_lap(2), 0, word) {
+            let Attempt::Stale(_) = commit::attempt(slot, Tag::of_lap(2), now, word) else { break };
+        }
+        true
+    })
 }
 
 /// Reads to the end from the oldest record retained: sequence numbers and values. Nobody appends

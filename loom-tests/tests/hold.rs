@@ -2,21 +2,12 @@
 //! hold that is gone comes before what is done to the window afterwards.
 #![cfg(loom)]
 
-use loom_tests::{Heap, Seen, Shape, append, appender, check, spawn};
+use loom_tests::{Heap, Seen, Shape, append, appender, check, recycle_at_one_look, spawn, two_segments};
 use shmlog::model::cursor::Cursor;
 use shmlog::model::exclusive::Exclusive;
+use shmlog::model::hold;
 use shmlog::model::memory::{Memory, Retention};
-use shmlog::model::{hold, roll};
-use std::sync::Arc;
-
-/// Segments 0 and 1 of one record each, written; slot 0 was their appender's.
-fn two_segments(slots: usize) -> Arc<Heap> {
-    let heap = Heap::new(Shape { slots, retention: Retention::Gated, ..Shape::default() });
-    let mut by = appender(&heap, 0);
-    append(&mut by, &heap, 10).unwrap();
-    append(&mut by, &heap, 11).unwrap();
-    heap
-}
+use shmlog::model::roll::{self, Kept};
 
 /// Uses the first word of a segment's arena.
 fn touch(heap: &Heap, segment: u64) {
@@ -36,7 +27,7 @@ fn recycle(heap: &Heap) -> bool {
 fn one_of_the_two_sees_the_other() {
     static SEEN: Seen<4> = Seen::new(["only entered", "only given up", "entered, left, given up", "both withdrew"]);
     check("one_of_the_two_sees_the_other", || {
-        let heap = two_segments(2);
+        let heap = two_segments(2, Retention::Gated);
         let holder = spawn(&heap, |heap| {
             let entered = hold::enter(heap, heap.hold(1), 0);
             if entered {
@@ -63,7 +54,7 @@ fn one_of_the_two_sees_the_other() {
 fn a_newer_hold_comes_after_the_older_one() {
     static SEEN: Seen<2> = Seen::new(["in the way", "given up while the newer is held"]);
     check("a_newer_hold_comes_after_the_older_one", || {
-        let heap = two_segments(2);
+        let heap = two_segments(2, Retention::Gated);
         let holder = spawn(&heap, |heap| {
             let entered = hold::enter(heap, heap.hold(1), 0);
             if entered {
@@ -73,7 +64,7 @@ fn a_newer_hold_comes_after_the_older_one() {
             assert!(hold::enter(heap, heap.hold(1), 1));
             entered
         });
-        let recycler = spawn(&heap, recycle);
+        let recycler = spawn(&heap, recycle_at_one_look);
         let (entered, given_up) = (holder.join().unwrap(), recycler.join().unwrap());
         SEEN.mark_if(0, entered && !given_up);
         SEEN.mark_if(1, entered && given_up);
@@ -85,7 +76,7 @@ fn a_newer_hold_comes_after_the_older_one() {
 fn a_gate_moves_on() {
     static SEEN: Seen<2> = Seen::new(["in the way", "given up behind the gate"]);
     check("a_gate_moves_on", || {
-        let heap = two_segments(2);
+        let heap = two_segments(2, Retention::Gated);
         let holder = spawn(&heap, |heap| {
             let entered = hold::enter(heap, heap.hold(1), 0);
             if entered {
@@ -102,12 +93,21 @@ fn a_gate_moves_on() {
     SEEN.assert_all();
 }
 
+/// The fence between the looks at the holds is no barrier for the light ones.
+#[test]
+fn nothing_is_given_up_without_the_barrier() {
+    check("nothing_is_given_up_without_the_barrier", || {
+        let heap = Heap::new(Shape { refuses: true, ..Shape::default() });
+        assert_eq!(roll::give_up(&*heap, 2), Err(Kept::NoBarrier));
+    });
+}
+
 /// A gate on segment 1 that its reader takes back to segment 0.
 #[test]
 fn a_gate_goes_back_or_stays() {
     static SEEN: Seen<3> = Seen::new(["went back, in the way", "stays, given up", "went back, left, given up"]);
     check("a_gate_goes_back_or_stays", || {
-        let heap = two_segments(2);
+        let heap = two_segments(2, Retention::Gated);
         assert!(hold::enter(&*heap, heap.hold(1), 1));
         let holder = spawn(&heap, |heap| {
             let lowered = hold::lower(heap, heap.hold(1), 1, 0);
@@ -144,13 +144,7 @@ fn a_gate_that_went_back_a_little_comes_after_what_it_left() {
             hold::advance(heap.hold(1), 2);
             hold::lower(heap, heap.hold(1), 2, 1);
         });
-        let recycler = spawn(&heap, |heap| {
-            let given_up = roll::give_up(heap, 3).is_ok();
-            if given_up {
-                heap.put(&heap.window(3).arena[..1], 13);
-            }
-            given_up
-        });
+        let recycler = spawn(&heap, recycle_at_one_look);
         holder.join().unwrap();
         let given_up = recycler.join().unwrap();
         SEEN.mark(usize::from(given_up));
@@ -187,7 +181,7 @@ fn who_comes_too_late_goes_to_a_newer_segment() {
 fn a_gated_reader_seeks_back() {
     static SEEN: Seen<2> = Seen::new(["went back", "too late"]);
     check("a_gated_reader_seeks_back", || {
-        let heap = two_segments(2);
+        let heap = two_segments(2, Retention::Gated);
         let reader = spawn(&heap, |heap| {
             let mut cursor = Cursor::at_seq(heap, Some(heap.hold(1)), 1).unwrap();
             let back = cursor.seek(0).is_ok();

@@ -4,63 +4,21 @@
 //! the close and writes to the window. It has met nobody whom the first role waited for.
 #![cfg(loom)]
 
-use loom::thread::JoinHandle;
-use loom_tests::{Heap, Seen, Shape, append, appender, check, dense, spawn, step_freely};
+use loom_tests::{Heap, Seen, Shape, append, appender, check, closer, dense, helper, spawn, step_freely, two_segments};
 use shmlog::model::append::Append;
-use shmlog::model::commit::{self, Attempt, End};
+use shmlog::model::commit::{self, Attempt};
 use shmlog::model::cursor::{Cursor, Step};
-use shmlog::model::layout::entry::{CLOSE_SEGMENT, Kind, Tag, body};
+use shmlog::model::layout::entry::{Kind, Tag, body};
 use shmlog::model::locate;
 use shmlog::model::memory::{Memory, Retention};
-use shmlog::model::roll::{self, Kept};
-use shmlog::model::tip::{Blocked, Tip};
-use std::sync::Arc;
-
-/// Segments 0 and 1 hold records 10 and 11; segment 2 needs the window of segment 0.
-fn two_segments(retention: Retention) -> Arc<Heap> {
-    let heap = Heap::new(Shape { slots: 2, retention, ..Shape::default() });
-    let mut by = appender(&heap, 0);
-    append(&mut by, &heap, 10).unwrap();
-    append(&mut by, &heap, 11).unwrap();
-    heap
-}
-
-/// Gives segment 0 up and closes segment 1, then dies.
-fn closer(heap: &Arc<Heap>) -> JoinHandle<Result<(), Kept>> {
-    spawn(heap, |heap| {
-        roll::give_up(heap, 2)?;
-        let end = commit::close(heap.window(1).index, Tag::of_lap(1), 1, CLOSE_SEGMENT);
-        assert_eq!(end, End::Closed(1));
-        Ok(())
-    })
-}
-
-/// If segment 1 is closed: opens segment 2, writes over what was in the window and commits. Pinned
-/// in segment 1 from the start, as an appender is (slot 0).
-fn helper(heap: &Arc<Heap>) -> JoinHandle<bool> {
-    assert!(shmlog::model::hold::enter(&**heap, heap.hold(0), 1));
-    spawn(heap, |heap| {
-        let mut tip = Tip::attach(heap, None).unwrap();
-        if !matches!(tip.end(), End::Closed(1)) {
-            return false;
-        }
-        tip.advance().unwrap();
-        assert_eq!(tip.refill(1), Ok(true));
-        let at = tip.cut(1).unwrap();
-        heap.put(tip.payload(at, 1), 12);
-        let (slot, word) = (&heap.window(2).index[0], Tag::of_lap(2).word(body(Kind::Record, 8, at as u64)));
-        while let Attempt::Stale(now) = commit::attempt(slot, Tag::of_lap(2), 0, word) {
-            let Attempt::Stale(_) = commit::attempt(slot, Tag::of_lap(2), now, word) else { break };
-        }
-        true
-    })
-}
+use shmlog::model::roll::Kept;
+use shmlog::model::tip::Blocked;
 
 #[test]
 fn a_free_reader_accepts_no_mixture() {
     static SEEN: Seen<4> = Seen::new(["read", "copied, then refused", "passed by", "began in segment 1"]);
     check("a_free_reader_accepts_no_mixture", || {
-        let heap = two_segments(Retention::Overwrite);
+        let heap = two_segments(2, Retention::Overwrite);
         let roles = (closer(&heap), helper(&heap));
         let reader = spawn(&heap, |heap| {
             let mut cursor = Cursor::at_oldest(heap, None).unwrap();
@@ -84,7 +42,7 @@ fn a_free_reader_accepts_no_mixture() {
 fn a_record_found_by_number_is_that_record() {
     static SEEN: Seen<3> = Seen::new(["read", "copied, then refused", "gone"]);
     check("a_record_found_by_number_is_that_record", || {
-        let heap = two_segments(Retention::Overwrite);
+        let heap = two_segments(2, Retention::Overwrite);
         let roles = (closer(&heap), helper(&heap));
         let reader = spawn(&heap, |heap| {
             let Some(word) = locate::committed(heap, 0, 0) else { return SEEN.mark(2) };
@@ -104,7 +62,7 @@ fn a_record_found_by_number_is_that_record() {
 fn a_gate_is_waited_for() {
     static SEEN: Seen<4> = Seen::new(["in the way", "left, overwritten", "came too late", "overwritten too"]);
     check("a_gate_is_waited_for", || {
-        let heap = two_segments(Retention::Gated);
+        let heap = two_segments(2, Retention::Gated);
         let roles = (closer(&heap), helper(&heap));
         let reader = spawn(&heap, |heap| {
             let mut cursor = Cursor::at_oldest(heap, Some(heap.hold(1))).unwrap();

@@ -28,11 +28,27 @@ pub enum ReplicaError {
         kept_from: u64,
     },
     /// The state would hold a record that does not exist.
-    #[error("record {as_of} does not exist yet, so no state can hold it")]
+    #[error(
+        "record {as_of} does not exist yet, so no state can hold it; `Replica::own_at` begins without regard to one"
+    )]
     Ahead {
         /// The position of the state.
         as_of: u64,
     },
+    /// What was to publish a state published none, or one of another position.
+    #[error("no state up to record {as_of} was published: publish to the slot that was given, with its position")]
+    NotPublished {
+        /// The position.
+        as_of: u64,
+    },
+    /// There is a state, and the loader brought nothing.
+    #[error(
+        "the loader brought nothing though there is a state: it must load the newest value, whatever was loaded before"
+    )]
+    NotLoaded,
+    /// The reader's settings are those of another log.
+    #[error("the reader is to read another log: make its settings by `replica.log().reader_builder()`")]
+    OtherLog,
     /// A handle could not be had.
     #[error(transparent)]
     Join(#[from] JoinError),

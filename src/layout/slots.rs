@@ -154,7 +154,9 @@ impl SlotGeometry {
     }
 
     fn buffer_bytes(&self) -> u64 {
-        8 * self.meta_words() + self.capacity_bytes.next_multiple_of(8)
+        let bytes = 8 * self.meta_words() + self.capacity_bytes.next_multiple_of(8);
+        // Values of any length are aligned to 16 bytes, as archives want it.
+        if self.is_fixed { bytes } else { bytes.next_multiple_of(16) }
     }
 
     /// Bytes of a slot of one or two cache lines, if all of it fits.
@@ -262,6 +264,7 @@ mod tests {
             prop_assert!(g.stride_bytes() >= 8 * g.meta_words() + capacity);
             prop_assert!(g.first_buffer() + g.buffers * g.stride_bytes() <= g.slot_bytes());
             prop_assert_eq!(g.stride_bytes() % 8 + g.first_buffer() % 8 + g.slot_bytes() % 64, 0);
+            prop_assert!(g.is_fixed || g.stride_bytes() % 16 + g.first_buffer() % 16 == 0);
             prop_assert!(g.first_slot() + g.slots * g.slot_bytes() <= g.region_bytes());
             prop_assert_eq!(g.region_bytes() % 4096, 0);
             prop_assert!(!sparse || g.stride_bytes() % 4096 == 0);

@@ -29,13 +29,18 @@ pub(super) fn join<S>(
     builder: ReaderBuilder<'_>,
     mut load: impl FnMut(&mut SnapshotReader) -> Result<Option<Loaded<S>>, LoadError>,
 ) -> Result<Joined<S>, ReplicaError> {
+    if builder.log.mapped().traits().id != replica.log.mapped().traits().id {
+        return Err(ReplicaError::OtherLog);
+    }
     let mut slot = replica.snapshot.reader_of(replica.slot)?;
     let mut gone = None;
     for _ in 0..ATTEMPTS {
-        let next = next_seq(slot.stamp()?)?;
+        let stamp = slot.stamp()?;
+        let next = next_seq(stamp)?;
         // A state that is current is held by its owner; one that was replaced since is not.
         match hold_and_load(&builder, next, &mut slot, &mut load) {
             Err(ReplicaError::Join(JoinError::Gone { seq, oldest })) => gone = Some((seq, oldest)),
+            Ok(Joined { state: None, .. }) if stamp.is_some() => return Err(ReplicaError::NotLoaded),
             done => return done,
         }
     }

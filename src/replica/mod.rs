@@ -123,7 +123,8 @@ impl Replica {
     /// `Access::Read`, or `Observe`.
     ///
     /// Where retention would pass the state's position, appenders wait for this owner as for a gated
-    /// reader: it must publish in time.
+    /// reader: it must publish in time. In a log that overwrites, pin the reader that the state is made from, so
+    /// that it is waited for too.
     ///
     /// # Errors
     /// [`ReplicaError::Join`] with `WriterAttached`: there is one; [`ReplicaError::Gone`]: the log has given

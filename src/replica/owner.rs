@@ -4,7 +4,7 @@ use crate::error::{JoinError, PublishError, ReplicaError};
 use crate::log::{Reader, Start};
 use crate::replica::Replica;
 use crate::replica::join::next_seq;
-use crate::snapshot::{SlotWriter, SnapshotWriter};
+use crate::snapshot::{SlotWriter, SnapshotReader, SnapshotWriter};
 use zerocopy::{Immutable, IntoBytes};
 
 /// Publishes the state that a log leads to, by [`Replica::own`]; the only one while its process lives.
@@ -14,6 +14,7 @@ use zerocopy::{Immutable, IntoBytes};
 #[derive(Debug)]
 pub struct StateOwner {
     writer: SnapshotWriter,
+    slot: SnapshotReader,
     /// Stands, pinned, at the record after the state that newcomers are given.
     anchor: Reader,
 }
@@ -22,18 +23,20 @@ impl StateOwner {
     pub(super) fn join(replica: &Replica, name: &str, start: Option<Start>) -> Result<Self, ReplicaError> {
         // First of all: nobody else publishes from here on.
         let writer = replica.snapshot.writer_of(replica.slot)?;
+        let mut slot = replica.snapshot.reader_of(replica.slot)?;
         let start = match start {
             Some(start) => start,
-            None => Start::At(next_seq(replica.snapshot.reader_of(replica.slot)?.stamp()?)?),
+            None => Start::At(next_seq(slot.stamp()?)?),
         };
         let gone = |error| match error {
             JoinError::Gone { seq, oldest } => ReplicaError::Gone { seq, oldest },
+            JoinError::Ahead { seq } => ReplicaError::Ahead { as_of: seq.saturating_sub(1) },
             other => ReplicaError::Join(other),
         };
         let mut anchor = replica.log.reader_builder().name(name).start(start).map_err(gone)?;
         anchor.pin().map_err(gone)?;
         anchor.admit_others();
-        Ok(Self { writer, anchor })
+        Ok(Self { writer, slot, anchor })
     }
 
     /// Publishes plain data as the state up to and with record `as_of`. Returns the version.
@@ -71,7 +74,8 @@ impl StateOwner {
     ///
     /// # Errors
     /// [`ReplicaError::Backwards`]: an older position than before; [`ReplicaError::Ahead`]: there is no such
-    /// record yet; [`ReplicaError::Publish`]. The state before it stays.
+    /// record yet; [`ReplicaError::Publish`]; [`ReplicaError::NotPublished`]: `publish` did something else. The
+    /// log is kept as before.
     pub fn publish_by(
         &mut self,
         as_of: u64,
@@ -85,6 +89,10 @@ impl StateOwner {
             return Err(ReplicaError::Ahead { as_of });
         }
         let version = publish(self.writer.first().as_of(as_of))?;
+        let newest = self.slot.stamp()?;
+        if newest.map(|stamp| (stamp.version, stamp.as_of)) != Some((version, Some(as_of))) {
+            return Err(ReplicaError::NotPublished { as_of });
+        }
         self.anchor.seek(next)?;
         Ok(version)
     }

@@ -238,6 +238,9 @@ impl SnapshotBuilder {
         if let Some(bad_name) = self.names.iter().find(|name| !is_name(name)) {
             return Err(bad("bytes of a name", bad_name.len() as u64, "1 to 32, none of them zero"));
         }
+        if self.names.len() as u64 > geometry.slots {
+            return Err(bad("slots", geometry.slots, "as many as there are names, or more"));
+        }
         let mut names = HashSet::new();
         if let Some(twice) = self.names.iter().position(|name| !names.insert(name)) {
             return Err(bad("the place of a name that another slot has", twice as u64, "none: names differ"));

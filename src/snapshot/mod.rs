@@ -18,7 +18,7 @@ mod slots;
 mod writer;
 
 #[cfg(feature = "rkyv")]
-pub use archive::Archivable;
+pub use archive::{Archivable, Checked, Rebuilt};
 pub use builder::SnapshotBuilder;
 pub use draft::Draft;
 pub use info::{PinInfo, SlotInfo, SnapshotInfo};

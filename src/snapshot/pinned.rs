@@ -3,13 +3,15 @@
 
 use crate::core::copy;
 use crate::error::LoadError;
+#[cfg(feature = "rkyv")]
+use crate::snapshot::archive::{self, Checked};
 use crate::snapshot::frame::Content;
 use crate::snapshot::reader::PinGuard;
 use crate::sync::AtomicU64;
 use zerocopy::{FromBytes, IntoBytes};
 
 /// The newest value at the moment of [`SnapshotReader::pin`](crate::SnapshotReader::pin), which stays as it
-/// is while this lives.
+/// is while this lives, as far as those who may write to the board let it.
 #[derive(Debug)]
 pub struct Pinned<'r> {
     content: Content<'r>,
@@ -91,10 +93,11 @@ impl<'r> Pinned<'r> {
     /// The bytes themselves, aligned to 8 bytes, and to 16 where values have no fixed length.
     ///
     /// # Safety
-    /// The writer follows the protocol while the result lives, which leaves a pinned buffer alone, and
-    /// nobody else writes to the region. A sealed snapshot
-    /// ([`SnapshotBuilder::write_sealed`](crate::SnapshotBuilder::write_sealed)) can be written to by its
-    /// creator alone; with one that is hostile or broken this is undefined behaviour.
+    /// While the result lives the writer follows the protocol, which leaves a pinned buffer alone; nobody else
+    /// writes to the region; and nobody who may write to the board lets go of a pin that is not its own. A
+    /// sealed snapshot ([`SnapshotBuilder::write_sealed`](crate::SnapshotBuilder::write_sealed)) can be written
+    /// to by its creator alone, but its board by all who read it with `Access::Read`. With a peer that is hostile
+    /// or broken this is undefined behaviour.
     pub unsafe fn as_slice(&self) -> &[u8] {
         let words = self.content.payload;
         if words.is_empty() {
@@ -117,12 +120,11 @@ impl<'r> Pinned<'r> {
     pub unsafe fn archive<T>(&self) -> Result<&T::Archived, LoadError>
     where
         T: rkyv::Archive,
-        T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, rkyv::rancor::BoxedError>>,
+        T::Archived: for<'a> Checked<'a>,
     {
         // SAFETY: the caller's promise.
         let bytes = unsafe { self.as_slice() };
-        let archived = rkyv::access::<T::Archived, rkyv::rancor::BoxedError>(bytes);
-        archived.map_err(|error| LoadError::Invalid { reason: error.to_string() })
+        archive::access::<T>(bytes)
     }
 
     /// The slot it is in.

@@ -5,6 +5,8 @@ use crate::core::cell::{Attempt, Cell};
 use crate::core::copy;
 use crate::core::pins::PinBoard;
 use crate::error::{JoinError, LoadError};
+#[cfg(feature = "rkyv")]
+use crate::snapshot::archive::{self, Checked, Rebuilt};
 use crate::snapshot::frame::{Content, Frame};
 use crate::snapshot::loaded::{Loaded, Stamp};
 use crate::snapshot::pinned::Pinned;
@@ -15,11 +17,14 @@ use crate::sys::inspect::allocated_from;
 use crate::wait::{self, Wait};
 use std::hint::spin_loop;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zerocopy::{FromBytes, IntoBytes};
 
 /// Attempts to copy before a load gives up: an honest writer would have to lap every one of them.
 const ATTEMPTS: u32 = 10_000;
+/// Attempts from which on a load gives up when they take long: copies of a large value.
+const FEW_ATTEMPTS: u32 = 8;
+const LONG: Duration = Duration::from_secs(1);
 
 /// A handle that loads the values of one slot, by [`Snapshot::reader`](crate::Snapshot::reader) or
 /// [`Snapshot::reader_of`](crate::Snapshot::reader_of).
@@ -29,7 +34,7 @@ const ATTEMPTS: u32 = 10_000;
 /// Values never go back in time.
 ///
 /// ```
-/// use std::time::Duration;
+/// use std::time::{Duration, Instant};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let state = shmlog::Snapshot::builder().create_memfd("state")?;
 /// let mut reader = state.reader()?;
@@ -189,13 +194,12 @@ impl SnapshotReader {
     /// validating the bytes first. `None`: nothing has been published yet.
     ///
     /// # Errors
-    /// [`LoadError::Invalid`] if they are no archive of a `T`; else as [`SnapshotReader::load_into`].
+    /// [`LoadError::Invalid`] if they are no archive of a `T`, or one nested more than 256 deep; else as [`SnapshotReader::load_into`].
     #[cfg(feature = "rkyv")]
     pub fn load_archive<T>(&mut self) -> Result<Option<Loaded<T>>, LoadError>
     where
         T: rkyv::Archive,
-        T::Archived: for<'a> rkyv::bytecheck::CheckBytes<rkyv::api::high::HighValidator<'a, rkyv::rancor::BoxedError>>
-            + rkyv::Deserialize<T, rkyv::api::high::HighDeserializer<rkyv::rancor::BoxedError>>,
+        T::Archived: for<'a> Checked<'a> + Rebuilt<T>,
     {
         let mut bytes = rkyv::util::AlignedVec::<16>::new();
         let loaded = self.load_by(|content| {
@@ -203,8 +207,7 @@ impl SnapshotReader {
             copy::read(content.payload, &mut bytes);
         })?;
         let Some(loaded) = loaded else { return Ok(None) };
-        let value = rkyv::from_bytes::<T, rkyv::rancor::BoxedError>(&bytes);
-        let value = value.map_err(|error| LoadError::Invalid { reason: error.to_string() })?;
+        let value = archive::read(&bytes)?;
         self.seen = loaded.version;
         Ok(Some(loaded.with(|()| value)))
     }
@@ -238,15 +241,15 @@ impl SnapshotReader {
 
     fn pin_newest(&mut self) -> Result<(u64, &'static [AtomicU64]), LoadError> {
         let index = self.index;
-        for _ in 0..ATTEMPTS {
+        let mut overtaken = Overtaken::default();
+        loop {
             let seat = self.seat.as_ref().ok_or(LoadError::Corrupt { index })?;
             let attempt = self.place.state().try_pin(&**self.place.mapped(), seat.pin_word());
             match attempt.map_err(|_| LoadError::NoBarrier)? {
                 Attempt::Loaded { version, value } => return Ok((version, value)),
-                Attempt::Overtaken => self.retries += 1,
+                Attempt::Overtaken => self.overtaken(&mut overtaken, 0)?,
             }
         }
-        Err(LoadError::Overtaken { attempts: ATTEMPTS })
     }
 
     /// How often a load or a pin of this handle had to begin anew because the writer had overtaken it.
@@ -272,30 +275,80 @@ impl SnapshotReader {
     /// Loads by `copy`, which must make do with any mixture of bytes: it is called again if they were one.
     #[inline]
     fn load_by<R>(&mut self, mut copy: impl FnMut(Content<'_>) -> R) -> Result<Option<Loaded<R>>, LoadError> {
-        for _ in 0..ATTEMPTS {
+        let mut overtaken = Overtaken::default();
+        loop {
             let cell = *self.place.state();
+            let mut tried = 0;
             let attempt = cell.try_load(|version, words| {
+                tried = version;
                 if version == 0 {
-                    return None;
+                    return Glance::Empty;
+                }
+                if !cell.is_intact(version) {
+                    return Glance::Late;
                 }
                 let buffer = cell.buffer_of(version);
-                let content =
-                    look(self.place.mapped(), self.index, self.frame, self.allocated.as_mut(), buffer, words)?;
-                Some((content.as_of, copy(content)))
+                match look(self.place.mapped(), self.index, self.frame, self.allocated.as_mut(), buffer, words) {
+                    Some(content) => Glance::Value(content.as_of, copy(content)),
+                    None => Glance::Nonsense,
+                }
             });
             match attempt {
-                Attempt::Loaded { version: 0, .. } => return Ok(None),
-                Attempt::Loaded { version, value: Some((as_of, value)) } => {
+                Attempt::Loaded { value: Glance::Empty, .. } => return Ok(None),
+                Attempt::Loaded { version, value: Glance::Value(as_of, value) } => {
                     return Ok(Some(Loaded { version, as_of, value }));
                 }
-                Attempt::Loaded { value: None, .. } => return Err(LoadError::Corrupt { index: self.index }),
-                Attempt::Overtaken => {
-                    self.retries += 1;
-                    spin_loop();
+                Attempt::Loaded { value: Glance::Nonsense, .. } => {
+                    return Err(LoadError::Corrupt { index: self.index });
                 }
+                // The writer has taken its announcement back meanwhile.
+                Attempt::Loaded { value: Glance::Late, .. } => self.overtaken(&mut overtaken, 0)?,
+                Attempt::Overtaken => self.overtaken(&mut overtaken, tried)?,
             }
         }
-        Err(LoadError::Overtaken { attempts: ATTEMPTS })
+    }
+
+    /// Counts an attempt that was overtaken, and says when it is enough.
+    #[cold]
+    fn overtaken(&mut self, so_far: &mut Overtaken, tried: u64) -> Result<(), LoadError> {
+        self.retries += 1;
+        // An announcement that far ahead of the current version is no honest writer's.
+        if tried != 0 && self.version() == tried {
+            return Err(LoadError::Corrupt { index: self.index });
+        }
+        spin_loop();
+        so_far.count()
+    }
+}
+
+/// What an attempt found in the buffer, if that was not overtaken.
+enum Glance<R> {
+    /// Nothing has been published.
+    Empty,
+    /// The version was overtaken before it was looked at.
+    Late,
+    /// The position and what was made of the value.
+    Value(Option<u64>, R),
+    /// A length that does not fit.
+    Nonsense,
+}
+
+/// The attempts of one load that were overtaken.
+#[derive(Debug, Default)]
+struct Overtaken {
+    attempts: u32,
+    since: Option<Instant>,
+}
+
+impl Overtaken {
+    /// An error if there were many, or a few that took long: a hostile writer could go on for ever.
+    fn count(&mut self) -> Result<(), LoadError> {
+        self.attempts += 1;
+        let is_long = self.attempts >= FEW_ATTEMPTS && self.since.get_or_insert_with(Instant::now).elapsed() >= LONG;
+        if self.attempts < ATTEMPTS && !is_long {
+            return Ok(());
+        }
+        Err(LoadError::Overtaken { attempts: self.attempts })
     }
 }
 
@@ -312,13 +365,15 @@ fn look<'m>(
     let Some(allocated) = allocated else { return frame.look(words) };
     let known = usize::try_from(buffer).ok().and_then(|buffer| allocated.get_mut(buffer))?;
     let offset = slots.buffer_offset(index, buffer);
+    let find_out =
+        |known: u64| known.saturating_add(allocated_from(slots.region().file(), offset + known).unwrap_or(0));
     if *known < frame.meta_bytes() {
-        *known = allocated_from(slots.region().file(), offset).unwrap_or(0);
+        *known = find_out(*known);
     }
     let content = if *known < frame.meta_bytes() { None } else { frame.look(words) }?;
     let needed = frame.meta_bytes() + content.len_bytes;
     if *known < needed {
-        *known = allocated_from(slots.region().file(), offset).unwrap_or(0);
+        *known = find_out(*known);
     }
     (*known >= needed).then_some(content)
 }

@@ -302,7 +302,7 @@ fn allocate(
     if *known >= wanted_bytes {
         return Ok(());
     }
-    let have = allocated_from(region.file(), offset).unwrap_or(0).min(wanted_bytes);
+    let have = known.saturating_add(allocated_from(region.file(), offset + *known).unwrap_or(0)).min(wanted_bytes);
     let missing = wanted_bytes - have;
     allocate_range(region.file(), offset + have, missing).map_err(|error| match error.kind() {
         io::ErrorKind::StorageFull => PublishError::NoSpace { wanted_bytes: missing },
@@ -312,6 +312,7 @@ fn allocate(
     for word in words.iter().step_by(PAGE_WORDS).skip((have / 8) as usize / PAGE_WORDS) {
         word.store(word.load(Relaxed), Relaxed);
     }
-    *known = wanted_bytes;
+    // Whole pages were taken.
+    *known = wanted_bytes.next_multiple_of(8 * PAGE_WORDS as u64);
     Ok(())
 }

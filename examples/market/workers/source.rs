@@ -46,6 +46,13 @@ impl Source {
         Self::new(reader, parent, json!({}))
     }
 
+    /// As `from_start`, and the log waits for this worker: it must not miss anything.
+    pub fn pinned_from_start(log: &Log, wait: Waits, parent: Parent) -> Result<Self> {
+        let mut reader = join_at_start(builder(log, parent.role, wait))?;
+        reader.pin()?;
+        Self::new(reader, parent, json!({}))
+    }
+
     /// Goes on with a reader that has a place, and tells the parent, with what else there is to say
     /// about that.
     pub fn new(reader: Reader, mut parent: Parent, mut about: Value) -> Result<Self> {
