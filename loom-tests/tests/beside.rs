@@ -56,11 +56,9 @@ fn beside_one_that_lets_go(name: &str, retention: Retention, (slot, other): (usi
     let seen: &Seen<4> = Box::leak(Box::new(Seen::new(names)));
     check(name, move || {
         let heap = two_segments(3, retention);
-        let is_gated = retention == Retention::Gated;
-        if is_gated {
-            anchor(&heap, other, 0)
-        } else {
-            anchor_behind_head(&heap, other)
+        match retention {
+            Retention::Gated => anchor(&heap, other, 0),
+            _ => anchor_behind_head(&heap, other),
         }
         let roles = (closer(&heap), helper(&heap));
         let anchor = spawn(&heap, move |heap| let_go(heap.hold(other)));
@@ -173,9 +171,8 @@ fn beside_one_that_came_too_late_itself() {
         let newcomer = spawn(&heap, |heap| visit(heap, 1, 2));
         let recycler = spawn(&heap, recycle);
         anchor.join().unwrap();
-        let entered = newcomer.join().unwrap();
         let _ = recycler.join().unwrap();
-        SEEN.mark(entered.map_or(2, |segment| segment));
+        SEEN.mark(newcomer.join().unwrap().unwrap_or(2));
     });
     SEEN.assert_all();
 }
@@ -232,8 +229,7 @@ fn the_next_place_beside_another() {
     static SEEN: Seen<2> = Seen::new(["found", "before the anchor came"]);
     check("the_next_place_beside_another", || {
         let heap = Heap::new(Shape { windows: 3, slots: 3, ..Shape::default() });
-        let mut by = appender(&heap, 0);
-        append(&mut by, &heap, 10).unwrap();
+        append(&mut appender(&heap, 0), &heap, 10).unwrap();
         let appending = spawn(&heap, |heap| {
             append(&mut appender(heap, 0), heap, 11).unwrap();
             anchor(heap, 2, 0);

@@ -10,8 +10,15 @@ use shmlog::model::locate;
 use shmlog::model::memory::Memory;
 use shmlog::model::tip::Blocked;
 
-const ROOMY: Shape =
-    Shape { windows: 1, entries: 6, lines: 2, slots: 2, retention: shmlog::model::memory::Retention::Keep, first: 0 };
+const ROOMY: Shape = Shape {
+    windows: 1,
+    entries: 6,
+    lines: 2,
+    slots: 2,
+    retention: shmlog::model::memory::Retention::Keep,
+    first: 0,
+    refuses: false,
+};
 
 /// What a reader that looks `steps` times has read: it starts at the first record.
 fn read(heap: &Heap, steps: u64) -> Vec<u64> {

@@ -11,7 +11,8 @@ use shmlog::model::memory::{Memory, Retention};
 use shmlog::model::sync::Ordering::Relaxed;
 use std::sync::Arc;
 
-const ROOMY: Shape = Shape { windows: 1, entries: 4, lines: 2, slots: 1, retention: Retention::Keep, first: 0 };
+const ROOMY: Shape =
+    Shape { windows: 1, entries: 4, lines: 2, slots: 1, retention: Retention::Keep, first: 0, refuses: false };
 
 /// A waiter's last steps before it sleeps: the ticket, if it found nothing.
 fn wait(heap: &Heap) -> Option<u32> {

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 /// Segments of one record, none given up.
-const LONG: Shape = Shape { windows: 4, entries: 2, lines: 1, slots: 1, retention: Retention::Keep, first: 0 };
+const LONG: Shape =
+    Shape { windows: 4, entries: 2, lines: 1, slots: 1, retention: Retention::Keep, first: 0, refuses: false };
 
 /// Two roles take the append lock after each other; a reader follows.
 #[test]

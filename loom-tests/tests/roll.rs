@@ -12,8 +12,15 @@ use shmlog::model::sync::Ordering::Relaxed;
 use shmlog::model::tip::{Blocked, Tip};
 
 /// Segments of two records.
-const TWO: Shape =
-    Shape { windows: 2, entries: 3, lines: 3, slots: 2, retention: shmlog::model::memory::Retention::Keep, first: 0 };
+const TWO: Shape = Shape {
+    windows: 2,
+    entries: 3,
+    lines: 3,
+    slots: 2,
+    retention: shmlog::model::memory::Retention::Keep,
+    first: 0,
+    refuses: false,
+};
 
 #[test]
 fn both_roll_and_go_on_in_the_new_segment() {

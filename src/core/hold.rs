@@ -59,15 +59,19 @@ pub fn lower<M: Memory>(memory: &M, hold: &AtomicU64, held: u64, segment: u64) -
 ///
 /// SYNC beside: Release, read by [`enter_beside`] (Acquire), for which the role of the one before is gone.
 pub fn begin(slot: &Slot) {
+    // One that died left it.
+    slot.role.store(0, Relaxed);
     slot.generation.fetch_add(1, Release);
     leave(&slot.hold.0);
 }
 
-/// Lets others enter beside the owner of a slot, which holds something from here on until it leaves.
+/// Lets others enter beside the owner of a slot, which holds something from here on until it leaves. It
+/// entered by [`enter_reading`].
 ///
-/// SYNC beside: Release, read by [`enter_beside`] (Acquire): the hold was entered before.
+/// Relaxed: the full fence of entering comes before this store, and that of [`enter_beside`] after the load that
+/// sees it. So the second look there finds the hold that was entered, or a later one.
 pub fn admit_others(slot: &Slot) {
-    slot.role.store(ANCHOR_ROLE, Release);
+    slot.role.store(ANCHOR_ROLE, Relaxed);
 }
 
 /// Enters, as a reader, the segment that the owner of another slot holds, whatever `head` is. Returns the
@@ -81,8 +85,7 @@ pub fn enter_beside(hold: &AtomicU64, other: &Slot) -> Option<u64> {
     // SYNC beside: a role read from here on is this owner's, or a later one's.
     fence(Acquire);
     let is_anchor = other.role.load(Relaxed) == ANCHOR_ROLE;
-    // SYNC beside: a hold read from here on was entered.
-    fence(Acquire);
+    // One that is about to be taken back is refused by the second look.
     let held = other.hold.0.load(Relaxed);
     if !is_anchor || held == 0 {
         return None;

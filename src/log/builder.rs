@@ -129,7 +129,7 @@ impl LogBuilder {
     }
 
     /// Permissions of the three files of a named log; 0600 by default. Who may only read them can
-    /// only observe ([`Access::Observe`](crate::Access::Observe)); reading with a slot takes write
+    /// only observe ([`Access::Observe`]); reading with a slot takes write
     /// access to the board: give it another mode afterwards.
     #[must_use]
     pub fn mode(mut self, mode: u32) -> Self {
