@@ -3,6 +3,7 @@
 mod access;
 #[cfg(feature = "rkyv")]
 mod archive;
+mod attempt;
 mod builder;
 mod draft;
 mod frame;

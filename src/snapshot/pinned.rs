@@ -2,11 +2,11 @@
 #![allow(unsafe_code, reason = "as_slice lends the buffer's bytes")]
 
 use crate::core::copy;
+use crate::core::pins;
 use crate::error::LoadError;
 #[cfg(feature = "rkyv")]
 use crate::snapshot::archive::{self, Checked};
 use crate::snapshot::frame::Content;
-use crate::snapshot::reader::PinGuard;
 use crate::sync::AtomicU64;
 use zerocopy::{FromBytes, IntoBytes};
 
@@ -130,5 +130,15 @@ impl<'r> Pinned<'r> {
     /// The slot it is in.
     pub fn index(&self) -> usize {
         self.index
+    }
+}
+
+/// Lets a pin go when it is dropped.
+#[derive(Debug)]
+pub(crate) struct PinGuard<'r>(pub(crate) &'r AtomicU64);
+
+impl Drop for PinGuard<'_> {
+    fn drop(&mut self) {
+        pins::unpin(self.0);
     }
 }
