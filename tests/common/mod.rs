@@ -220,3 +220,16 @@ impl Ground {
         }
     }
 }
+
+/// Tries until it succeeds. For locks: a child that another test is just starting has copies of this process's
+/// descriptors until it execs.
+pub fn eventually<T, E: std::fmt::Debug>(mut attempt: impl FnMut() -> Result<T, E>) -> T {
+    let started = std::time::Instant::now();
+    loop {
+        match attempt() {
+            Ok(done) => return done,
+            Err(error) => assert!(started.elapsed() < PATIENCE, "still {error:?}"),
+        }
+        thread::yield_now();
+    }
+}
