@@ -8,13 +8,13 @@ use crate::hub::wire::check_name;
 use crate::log::Log;
 use crate::pass::worker::{HUB_VARIABLE, start};
 use crate::snapshot::Snapshot;
+use crate::sync::{AtomicBool, Ordering};
 use crate::sys::bell::Bell;
 use crate::sys::{packet, process};
 use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command};
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// A worker that was started and is not known to the hub's rounds yet.
