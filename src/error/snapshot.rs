@@ -76,7 +76,7 @@ pub enum PublishError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LoadError {
-    /// Each attempt was overtaken by the writer.
+    /// Each attempt was overtaken by the writer: 10,000 of them, or at least eight that took a second in all.
     #[error(
         "{attempts} attempts to copy were overtaken: the writer publishes faster than this reader copies; use more buffers, or pin"
     )]
@@ -92,7 +92,7 @@ pub enum LoadError {
         /// What fits.
         wanted_bytes: u64,
     },
-    /// A length that no honest writer stores, or bytes that were never allocated.
+    /// A length or an announcement that no honest writer stores, or bytes that were never allocated.
     #[error("slot {index} is damaged: its writer broke the rules")]
     Corrupt {
         /// The slot.
