@@ -175,6 +175,7 @@ impl Arena {
         let full = |left_bytes| ArenaError::Full { wanted_bytes: len_bytes, left_bytes };
         let units = len_bytes.checked_next_multiple_of(8).ok_or_else(|| full(self.left_bytes()))?;
         let taken = bump::take(self.bump()?, units, align_bytes.max(8), self.capacity_bytes());
+        self.check_whole()?;
         taken.map(|offset_bytes| Allocation { offset_bytes, len_bytes }).map_err(full)
     }
 
@@ -196,6 +197,7 @@ impl Arena {
     pub fn load<T: FromBytes + IntoBytes>(&self, handle: Typed<T>) -> Result<T, ArenaError> {
         let mut value = T::new_zeroed();
         copy::read(self.words(handle.allocation())?, value.as_mut_bytes());
+        self.check_whole()?;
         Ok(value)
     }
 
@@ -218,6 +220,7 @@ impl Arena {
         let room = usize::try_from(allocation.len_bytes).unwrap_or(usize::MAX).saturating_sub(at);
         let bytes = bytes.get(..room).unwrap_or(bytes);
         copy::write_at(words, at, bytes);
+        self.check_whole()?;
         Ok(bytes.len())
     }
 
@@ -229,6 +232,7 @@ impl Arena {
         let words = self.words(allocation)?;
         let len = to.len().min(usize::try_from(allocation.len_bytes).unwrap_or(usize::MAX));
         copy::read(words, &mut to[..len]);
+        self.check_whole()?;
         Ok(len)
     }
 
@@ -265,6 +269,11 @@ impl Arena {
 
     fn check_writable(&self) -> Result<(), ArenaError> {
         if self.region.is_writable() { Ok(()) } else { Err(ArenaError::ReadOnly) }
+    }
+
+    #[inline]
+    fn check_whole(&self) -> Result<(), ArenaError> {
+        if self.region.was_lost() { Err(ArenaError::MemoryLost) } else { Ok(()) }
     }
 
     /// Bytes that can be allocated in all.

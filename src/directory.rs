@@ -48,9 +48,20 @@ pub(crate) fn create<T>(
     let made = fill_and_rename(path, &draft, fill);
     if made.is_err() {
         // Best effort: what is left is a directory that no open will take for a log.
-        let _ = std::fs::remove_dir_all(&draft);
+        discard(&draft);
     }
     made
+}
+
+/// Removes a draft: file by file, as walking through a directory takes a descriptor, and it may be those that are
+/// short.
+fn discard(draft: &Path) {
+    for Names { region, board, lock } in [LOG, SNAPSHOT] {
+        for name in [region, board, lock] {
+            let _ = std::fs::remove_file(draft.join(name));
+        }
+    }
+    let _ = std::fs::remove_dir(draft);
 }
 
 fn fill_and_rename<T>(

@@ -26,10 +26,10 @@
 //! 3. Committed bytes do not change until their segment is recycled, and a reader learns of that
 //!    ([`ReadError::Lagged`]); it never reads the mixture.
 //! 4. Whatever a peer writes into the regions, safe calls return an error or wrong bytes. They do
-//!    not fault, index out of bounds, or invoke undefined behaviour. Two things are beyond them, and
-//!    a SIGBUS: truncating the files of a named log, and punching holes into a region where memory
-//!    has run out (seals that forbade it would forbid appending). Memfds must be sealed against
-//!    resizing.
+//!    not fault, index out of bounds, or invoke undefined behaviour. If somebody truncates the files
+//!    of a named log, or punches a hole that can't be filled, they return `MemoryLost`: see [`sigbus`],
+//!    the one place where this crate changes something for the whole process. Memfds must be sealed
+//!    against resizing.
 //! 5. Readers need no write access to the log.
 //! 6. Memory is allocated when the log is made. Appending and reading make no system call, no
 //!    allocation and no page fault per record, unless a reader is asleep and must be woken; a segment's
@@ -103,6 +103,8 @@ mod region;
 mod replica;
 #[cfg(not(loom))]
 mod row;
+#[cfg(not(loom))]
+pub mod sigbus;
 #[cfg(not(loom))]
 mod snapshot;
 #[cfg(not(loom))]

@@ -3,14 +3,14 @@
 
 use crate::core::doorbell;
 use crate::core::memory::{Memory, NoBarrier, Retention, Window};
-use crate::error::AttachError;
+use crate::error::{AttachError, ReadError};
 use crate::layout::board::{DOORBELLS_OFFSET, Doorbells, SLOTS_OFFSET, Slot};
 use crate::layout::control::{BASES_OFFSET, CONTROL_OFFSET, Control};
 use crate::layout::geometry::INDEX_OFFSET;
 use crate::preamble::{self, Traits};
 use crate::region::{Region, outliving};
 use crate::sync::{AtomicU64, Fencing};
-use crate::sys::{barrier, futex};
+use crate::sys::{barrier, fault, futex};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
 
@@ -50,7 +50,9 @@ impl Mapped {
         let control = unsafe { outliving(control) };
         // SAFETY: `log` is stored beside the view.
         let bases = unsafe { outliving(bases) };
-        Ok(Self { control, bases, slots, doorbells, traits, log, board, lock })
+        let attached = Self { control, bases, slots, doorbells, traits, log, board, lock };
+        attached.check_whole()?;
+        Ok(attached)
     }
 
     /// Prepares this process for appending: registers for the recyclers' barrier, without which the
@@ -63,6 +65,28 @@ impl Mapped {
     pub(crate) fn populate(&self) -> Result<(), AttachError> {
         self.log.populate()?;
         self.board.as_ref().map_or(Ok(()), Region::populate)
+    }
+
+    /// Whether memory behind the log or its board is gone. See [`Region::is_lost`].
+    #[cold]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.log.is_lost() || self.board.as_ref().is_some_and(Region::is_lost)
+    }
+
+    /// Before a handle is taken.
+    pub(crate) fn check_whole(&self) -> Result<(), AttachError> {
+        if self.is_lost() { Err(AttachError::MemoryLost { what: "log" }) } else { Ok(()) }
+    }
+
+    /// Whether the operation that is done here has come upon memory that is gone. All but free.
+    #[inline]
+    pub(crate) fn was_lost(&self) -> bool {
+        fault::is_any_lost() && self.is_lost()
+    }
+
+    /// What was found, unless it was found in memory that is gone. Where there is nothing: looks harder.
+    pub(crate) fn sound<T>(&self, found: T) -> Result<T, ReadError> {
+        if self.is_lost() { Err(ReadError::MemoryLost) } else { Ok(found) }
     }
 
     pub(crate) fn traits(&self) -> &Traits {

@@ -3,10 +3,12 @@
 
 use crate::error::AttachError;
 use crate::layout::words::Words;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::sys::fault;
 use crate::sys::inspect::{self, Footing, Inspected, small_page_bytes};
 use crate::sys::map::Map;
 use crate::sys::memory::seal_seals;
+use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -23,8 +25,8 @@ pub(crate) struct Region {
 impl Region {
     /// Maps all of `file`. `what` names it in errors.
     ///
-    /// The size is fixed from here on: by seals, or, for a named file, by the rule that nobody
-    /// truncates it.
+    /// The size is fixed by seals; who truncates a named file destroys what is in it, and everybody else is told
+    /// ([`Region::is_lost`]).
     pub(crate) fn map(file: OwnedFd, writable: bool, what: &'static str) -> Result<Self, AttachError> {
         let region = Self::map_sparse(file, writable, what)?;
         region.check_allocated(what)?;
@@ -40,9 +42,9 @@ impl Region {
         Ok(())
     }
 
-    /// Maps all of `file`, which may have holes: who touches one may find no memory, which is a SIGBUS.
+    /// Maps all of `file`, which may have holes: who touches one may find no memory.
     pub(crate) fn map_sparse(file: OwnedFd, writable: bool, what: &'static str) -> Result<Self, AttachError> {
-        let Inspected { len_bytes, footing, allocated_bytes } =
+        let Inspected { len_bytes, page_bytes, footing, allocated_bytes } =
             inspect::inspect(&file).map_err(|error| AttachError::os("inspecting the file", error))?;
         if footing == Footing::Loose {
             return Err(AttachError::NotSealed { what });
@@ -57,13 +59,21 @@ impl Region {
             return Err(wrong);
         }
         let len = usize::try_from(len_bytes).map_err(|_| wrong)?;
-        let map = Map::new(&file, len, writable).map_err(|error| AttachError::os("mapping", error))?;
+        let map = Map::new(&file, len, page_bytes, writable).map_err(|error| AttachError::os("mapping", error))?;
         Ok(Self { map, file, footing, allocated_bytes })
     }
 
     /// Makes every page present, so that none faults later.
     pub(crate) fn populate(&self) -> Result<(), AttachError> {
-        self.map.populate().map_err(|error| AttachError::os("populating the mapping", error))
+        self.map.populate().map_err(|error| {
+            // Touching the page would be a SIGBUS (madvise(2), MADV_POPULATE_READ).
+            let is_gone = error.raw_os_error() == Some(Errno::FAULT.raw_os_error());
+            if is_gone {
+                AttachError::MemoryLost { what: "region" }
+            } else {
+                AttachError::os("populating the mapping", error)
+            }
+        })
     }
 
     /// Forbids further seals; if `is_write_sealed`, all writing but through this mapping, which then stays
@@ -78,6 +88,20 @@ impl Region {
     /// Whether the file can't be written to any more, but through mappings that are there already.
     pub(crate) fn is_write_sealed(&self) -> bool {
         self.footing == Footing::Sealed && inspect::is_write_sealed(&self.file)
+    }
+
+    /// Whether memory behind the mapping is gone: it was found so, or the magic is, as in a file that was
+    /// truncated and made longer again. Of a region that has been formatted.
+    #[cold]
+    pub(crate) fn is_lost(&self) -> bool {
+        let magic = self.words(0, 1).and_then(<[_]>::first);
+        self.map.is_lost() || magic.is_none_or(|magic| magic.load(Relaxed) == 0)
+    }
+
+    /// Whether the operation that is done here has come upon memory that is gone. All but free.
+    #[inline]
+    pub(crate) fn was_lost(&self) -> bool {
+        fault::is_any_lost() && self.is_lost()
     }
 
     pub(crate) fn len_bytes(&self) -> u64 {

@@ -20,6 +20,10 @@ use crate::sync::{
     fence, light_fence,
 };
 
+/// The highest version that is published. Versions would come round after the last one, to 0 and, where the number of
+/// buffers is no power of two, to another buffer than the next.
+pub const MAX_VERSION: u64 = u64::MAX - 64;
+
 /// The words of one slot.
 #[derive(Clone, Copy, Debug)]
 pub struct Cell<'m> {

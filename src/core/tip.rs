@@ -18,6 +18,10 @@ pub(crate) const MAX_FOLLOWS: u32 = 10_000;
 /// How often attaching follows a head that runs away before it calls the region corrupt.
 const ATTACH_ATTEMPTS: u32 = 10_000;
 
+/// The highest number that the first record of a segment can have: those after it have one too, and the number after
+/// the last.
+pub const MAX_BASE: u64 = u64::MAX - (1 << 32);
+
 /// Why nothing could be appended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Blocked {
@@ -27,6 +31,8 @@ pub enum Blocked {
     Closed,
     /// The region breaks its own rules: a hostile or broken peer wrote to it.
     Corrupt,
+    /// The log has counted as far as it can.
+    Exhausted,
 }
 
 impl From<Kept> for Blocked {
@@ -58,7 +64,7 @@ impl<'m, M: Memory> Tip<'m, M> {
     /// A place at the end of the log. With a `hold`, which is entered and still held on return.
     ///
     /// # Errors
-    /// [`Blocked::Corrupt`] if head never stays behind active.
+    /// [`Blocked::Corrupt`] if head never stays behind active, or the place is beyond what can be counted.
     pub fn attach(memory: &'m M, hold: Option<&AtomicU64>) -> Result<Self, Blocked> {
         for _ in 0..ATTACH_ATTEMPTS {
             let segment = roll::active(memory);
@@ -67,6 +73,12 @@ impl<'m, M: Memory> Tip<'m, M> {
             }
             if hold.is_none_or(|hold| hold::enter(memory, hold, segment)) {
                 let base = memory.base(segment).load(Relaxed);
+                if base > MAX_BASE {
+                    if let Some(hold) = hold {
+                        hold::leave(hold);
+                    }
+                    return Err(Blocked::Corrupt);
+                }
                 let mut tip = Self::at_start(memory, segment, base);
                 let (End::Open(at) | End::Closed(at) | End::Final(at)) = tip.end();
                 tip.next = at;
@@ -158,12 +170,10 @@ impl<'m, M: Memory> Tip<'m, M> {
     /// [`Blocked`]; the place stays where it is.
     #[cold]
     pub fn advance(&mut self) -> Result<(), Blocked> {
-        // No honest log gets so far; a hostile `active` does, through `catch_up`.
-        if self.memory.lap(self.segment) >= bump::MAX_LAP {
-            return Err(Blocked::Corrupt);
-        }
         let end = match self.end() {
             End::Open(at) => {
+                // Before anything was changed for the next segment, so that the log can still be closed.
+                self.check_next(at)?;
                 roll::give_up(self.memory, self.segment + 1)?;
                 commit::close(self.window.index, self.tag, at, entry::CLOSE_SEGMENT)
             }
@@ -171,7 +181,7 @@ impl<'m, M: Memory> Tip<'m, M> {
         };
         match end {
             End::Closed(count) => {
-                let (segment, base) = (self.segment + 1, self.base.wrapping_add(count as u64));
+                let (segment, base) = self.check_next(count)?;
                 roll::open(self.memory, segment, base);
                 *self = Self::at_start(self.memory, segment, base);
                 Ok(())
@@ -179,6 +189,17 @@ impl<'m, M: Memory> Tip<'m, M> {
             End::Final(_) => Err(Blocked::Closed),
             End::Open(_) => Err(Blocked::Corrupt),
         }
+    }
+
+    /// The segment after this one, if it holds `count` records, and its base.
+    ///
+    /// # Errors
+    /// [`Blocked::Exhausted`]: the next would be one too many for its lap or its numbers. No honest log gets so far
+    /// in the life of a machine; one does whose control page a peer wrote to.
+    fn check_next(&self, count: usize) -> Result<(u64, u64), Blocked> {
+        let base = self.base.checked_add(count as u64).filter(|&base| base <= MAX_BASE);
+        let segment = self.segment.checked_add(1).filter(|&segment| self.memory.lap(segment) < bump::MAX_LAP);
+        segment.zip(base).ok_or(Blocked::Exhausted)
     }
 
     /// Goes to the newest segment if others are more than one ahead. Needs a hold on this or an

@@ -2,7 +2,8 @@
 
 use crate::participant::Holder;
 
-/// Why a record was not appended. Nothing of it is visible, and nothing was consumed.
+/// Why a record was not appended. Nothing of it is visible, and nothing was consumed; only with
+/// [`AppendError::MemoryLost`] others, for whom not all is lost, may see it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum AppendError {
@@ -27,9 +28,18 @@ pub enum AppendError {
     /// Somebody closed the log.
     #[error("the log is closed")]
     Closed,
+    /// The last segment that can be counted is full: records have numbers of 64 bits, and windows are used at most 2^42
+    /// times. The log can be read, and closed.
+    #[error("the log has counted as far as it can: close it and make a new one")]
+    Exhausted,
     /// The region breaks its own rules.
     #[error("the control page or an index is damaged: a peer wrote what no peer may")]
     Corrupt,
+    /// Memory behind the log is gone: somebody truncated its file, or punched a hole that can't be filled.
+    #[error(
+        "memory behind the log is gone: its file was truncated, a hole in it can't be filled, or a peer wiped it; make it anew"
+    )]
+    MemoryLost,
     /// The kernel refuses the recyclers' barrier, which it granted on attach.
     #[error("membarrier(2) is refused now: a seccomp filter installed since? Create the log with Fencing::Portable")]
     NoBarrier,

@@ -26,6 +26,11 @@ pub enum ArenaError {
         /// How long.
         len_bytes: u64,
     },
+    /// Memory behind the arena is gone: somebody truncated its file, or punched a hole that can't be filled.
+    #[error(
+        "memory behind the arena is gone: its file was truncated, a hole in it can't be filled, or a peer wiped it; make it anew"
+    )]
+    MemoryLost,
     /// The arena is mapped for reading only.
     #[error("the arena is open for reading only")]
     ReadOnly,

@@ -1,6 +1,7 @@
 //! Taking handles.
 
 use crate::error::AttachError;
+use crate::error::region::is_no_proc;
 use std::io;
 
 /// Why a handle could not be had.
@@ -85,9 +86,6 @@ pub enum JoinError {
 impl JoinError {
     pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Self {
         let source = source.into();
-        match source.kind() {
-            io::ErrorKind::Unsupported => Self::Attach(AttachError::NoProc),
-            _ => Self::Os { doing, source },
-        }
+        if is_no_proc(&source) { Self::Attach(AttachError::NoProc) } else { Self::Os { doing, source } }
     }
 }

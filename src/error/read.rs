@@ -32,6 +32,11 @@ pub enum ReadError {
         /// Where.
         seq: u64,
     },
+    /// Memory behind the log is gone: somebody truncated its file, or punched a hole that can't be filled.
+    #[error(
+        "memory behind the log is gone: its file was truncated, a hole in it can't be filled, or a peer wiped it; make it anew"
+    )]
+    MemoryLost,
     /// A value of another size was asked for.
     #[error("the record has {found_bytes} bytes, wanted are {wanted_bytes}")]
     WrongLength {

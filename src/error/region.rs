@@ -30,10 +30,22 @@ pub enum CreateError {
         pages_needed: u64,
     },
     /// Not enough memory or disk.
-    #[error("no room for {wanted_bytes} bytes: free memory or disk space, raise the tmpfs size limit, or ask for less")]
+    #[error(
+        "no room for {wanted_bytes} bytes: free memory or disk space, raise the limit of the tmpfs or the control group (memory.max), or ask for less"
+    )]
     NoSpace {
         /// Bytes of the region.
         wanted_bytes: u64,
+    },
+    /// RLIMIT_FSIZE, which anonymous files are subject to as well.
+    #[error(
+        "a file of {wanted_bytes} bytes is larger than this process may make, {limit_bytes}: raise RLIMIT_FSIZE (ulimit -f), or ask for less"
+    )]
+    FileLimit {
+        /// Bytes of the region.
+        wanted_bytes: u64,
+        /// Bytes allowed.
+        limit_bytes: u64,
     },
     /// `HugePages::Require` for a named log whose directory is not on a hugetlbfs of that page size.
     #[error(
@@ -96,7 +108,7 @@ pub enum AttachError {
         /// The name.
         path: PathBuf,
     },
-    /// Its owner could truncate it under this process, which would then die of SIGBUS.
+    /// Its owner could truncate it under this process.
     #[error("the {what} is not sealed against resizing: its creator must seal it (F_SEAL_SHRINK | F_SEAL_GROW)")]
     NotSealed {
         /// Log, board or arena.
@@ -114,7 +126,7 @@ pub enum AttachError {
         /// Bytes there should be.
         expected_bytes: u64,
     },
-    /// The file has holes: touching one may find no memory, which is a SIGBUS.
+    /// The file has holes: touching one may find no memory.
     #[error(
         "the {what} has {len_bytes} bytes of which {allocated_bytes} are allocated: a sparse copy? Copy it without holes"
     )]
@@ -125,6 +137,14 @@ pub enum AttachError {
         allocated_bytes: u64,
         /// Bytes there should be.
         len_bytes: u64,
+    },
+    /// Its file was truncated while this process attached, or a hole in it can't be filled.
+    #[error(
+        "memory behind the {what} is gone: its file was truncated, a hole in it can't be filled, or a peer wiped it; make it anew"
+    )]
+    MemoryLost {
+        /// Log, board, region, or arena.
+        what: &'static str,
     },
     /// The first word is not the magic: not a region of this kind, or one whose creator died.
     #[error("the {what} does not begin as one: a foreign file, or its creator never finished")]
@@ -170,9 +190,12 @@ pub enum AttachError {
 impl AttachError {
     pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Self {
         let source = source.into();
-        match source.kind() {
-            io::ErrorKind::Unsupported => Self::NoProc,
-            _ => Self::Os { doing, source },
-        }
+        if is_no_proc(&source) { Self::NoProc } else { Self::Os { doing, source } }
     }
+}
+
+/// Whether this is what `sys::reopen` says where there is no /proc, and not a system call or file system that does
+/// not know what it was asked for (ENOSYS, EOPNOTSUPP).
+pub(super) fn is_no_proc(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::Unsupported && error.raw_os_error().is_none()
 }

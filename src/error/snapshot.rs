@@ -32,6 +32,12 @@ pub enum PublishError {
         /// Bytes of every value.
         value_bytes: u64,
     },
+    /// The slot has had as many versions as can be counted.
+    #[error("slot {index} has had as many versions as can be counted: use another one, or make the snapshot anew")]
+    Exhausted {
+        /// The slot.
+        index: usize,
+    },
     /// No memory for a value that is longer than those before it.
     #[error("no room for {wanted_bytes} bytes: free memory, or raise the limit of the file system")]
     NoSpace {
@@ -56,6 +62,11 @@ pub enum PublishError {
         /// The name wanted.
         name: String,
     },
+    /// Memory behind the snapshot is gone: somebody truncated its file, or punched a hole that can't be filled.
+    #[error(
+        "memory behind the snapshot is gone: its file was truncated, a hole in it can't be filled, or a peer wiped it; make it anew"
+    )]
+    MemoryLost,
     /// The value can't be serialized.
     #[error("the value can't be serialized: {reason}")]
     Serialize {
@@ -98,6 +109,11 @@ pub enum LoadError {
         /// The slot.
         index: usize,
     },
+    /// Memory behind the snapshot is gone: somebody truncated its file, or punched a hole that can't be filled.
+    #[error(
+        "memory behind the snapshot is gone: its file was truncated, a hole in it can't be filled, or a peer wiped it; make it anew"
+    )]
+    MemoryLost,
     /// The bytes are no archive of that type.
     #[error("the value is no archive of that type: {reason}")]
     Invalid {

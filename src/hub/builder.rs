@@ -117,7 +117,9 @@ impl HubBuilder {
     pub fn listen(self, path: impl AsRef<Path>, mode: u32) -> Result<Hub, HubError> {
         // Names are checked before anybody can connect.
         let mut hub = self.build()?;
-        hub.listener = Some(Listener::open(path.as_ref(), mode & 0o777)?);
+        // Which needs some itself.
+        hub.listener = Some(hub.reserve.lend(|| Listener::open(path.as_ref(), mode & 0o777))?);
+        hub.reserve.refill(&hub.shelf.bell);
         Ok(hub)
     }
 

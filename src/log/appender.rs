@@ -17,7 +17,7 @@ use crate::participant::Role;
 use crate::sync::AtomicU64;
 use crate::wait::{self, Wait};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use zerocopy::{Immutable, IntoBytes};
 
 /// Appends among others: any number, threads and processes. Commits by one compare-exchange.
@@ -92,10 +92,11 @@ impl<M: Mode> Appender<M> {
         if !mapped.log().is_writable() {
             return Err(JoinError::ReadOnly);
         }
+        mapped.check_whole()?;
         mapped.register()?;
         let seat = Seat::take(mapped, M::ROLE, name)?;
         let core = Anchored::new(Arc::clone(mapped), |mapped| M::attach(mapped, hold_word(mapped, seat.index())));
-        let core = core.map_err(|_| JoinError::Corrupt)?;
+        let core = core.map_err(|_| mapped.check_whole().map_or_else(JoinError::from, |()| JoinError::Corrupt))?;
         let limit_bytes = mapped.traits().geometry.max_record_bytes();
         Ok(Self { core, seat, patience: Patience::default(), limit_bytes })
     }
@@ -156,6 +157,9 @@ impl<M: Mode> Appender<M> {
     pub fn append_wait(&mut self, bytes: &[u8], timeout: Duration) -> Result<u64, AppendError> {
         let deadline = wait::deadline_in(timeout);
         let mapped = Arc::clone(self.core.mapped());
+        let stall_wait = self.patience.stall_wait;
+        // Each look is an append, which may stall, and most looks come without one at the clock.
+        self.patience.stall_wait = stall_wait.min(timeout);
         let mut last = None;
         let done = wait::until(
             mapped.waiter_fence(),
@@ -165,11 +169,14 @@ impl<M: Mode> Appender<M> {
             || match self.append(bytes) {
                 Err(full @ AppendError::Full { by: Some(_), .. }) => {
                     last = Some(full);
+                    let left = deadline.map(|deadline| deadline.saturating_duration_since(Instant::now()));
+                    self.patience.stall_wait = left.map_or(stall_wait, |left| left.min(stall_wait));
                     None
                 }
                 done => Some(done),
             },
         );
+        self.patience.stall_wait = stall_wait;
         done.unwrap_or_else(|| last.map_or(Err(AppendError::Corrupt), Err))
     }
 
@@ -184,6 +191,7 @@ impl<M: Mode> Appender<M> {
     pub fn reserve(&mut self, len_bytes: usize) -> Result<Slot<'_, M>, AppendError> {
         self.check_len(len_bytes)?;
         let at = self.run(|core| core.try_reserve(len_bytes))?;
+        self.check_whole().inspect_err(|_| self.core.state_mut().release())?;
         Ok(Slot::new(self, at, len_bytes))
     }
 
@@ -195,6 +203,7 @@ impl<M: Mode> Appender<M> {
     pub fn close(mut self) -> Result<u64, AppendError> {
         let count = self.run(Append::try_close)?;
         self.ring();
+        self.check_whole()?;
         Ok(count)
     }
 
@@ -215,7 +224,14 @@ impl<M: Mode> Appender<M> {
         self.check_len(len_bytes)?;
         let seq = self.run(|core| core.try_append(kind, len_bytes, &write))?;
         self.ring();
+        self.check_whole()?;
         Ok(seq)
+    }
+
+    /// Whether what was done was done to memory that is there.
+    #[inline]
+    fn check_whole(&self) -> Result<(), AppendError> {
+        if self.core.mapped().was_lost() { Err(AppendError::MemoryLost) } else { Ok(()) }
     }
 
     #[inline]
@@ -248,6 +264,8 @@ impl<M: Mode> Appender<M> {
     ) -> Result<T, AppendError> {
         self.patience.begin();
         loop {
+            // Zeroes where there is no memory can look like anything.
+            self.check_whole()?;
             self.patience.settle(self.core.mapped(), self.seat.index(), blocked)?;
             match attempt(self.core.state_mut()) {
                 Ok(done) => return Ok(done),
@@ -283,6 +301,7 @@ impl<M: Mode> Appender<M> {
             Err(_) => self.commit_elsewhere(kind, at, len_bytes)?,
         };
         self.ring();
+        self.check_whole().map_err(|error| CommitError { error, bytes: Vec::new() })?;
         Ok(seq)
     }
 

@@ -51,6 +51,7 @@ impl Patience {
         match blocked {
             Blocked::Closed => Err(AppendError::Closed),
             Blocked::Corrupt => Err(AppendError::Corrupt),
+            Blocked::Exhausted => Err(AppendError::Exhausted),
             Blocked::Kept(Kept::NoBarrier) => Err(AppendError::NoBarrier),
             Blocked::Kept(Kept::ByRetention) => {
                 let since = locate::oldest(mapped).map_or(0, |(_, base)| base);

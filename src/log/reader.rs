@@ -4,7 +4,7 @@ use crate::anchor::Anchored;
 use crate::core::cursor::{Cursor, NoPlace, Step};
 use crate::core::locate::{self, Found};
 use crate::core::memory::{Memory, Retention};
-use crate::error::{JoinError, ReadError};
+use crate::error::{AttachError, JoinError, ReadError};
 use crate::layout::entry;
 use crate::log::batch::Batch;
 use crate::log::record::{Guard, Record, View, given_up};
@@ -41,6 +41,8 @@ pub(crate) type Place = Cursor<'static, Mapped>;
 pub struct Reader {
     place: Anchored<Place, Mapped>,
     seat: Option<Seat>,
+    /// For a slot that is taken later.
+    name: String,
     wait: Wait,
     /// Position last told to the board.
     told: u64,
@@ -53,6 +55,7 @@ pub struct Reader {
 impl Reader {
     pub(crate) fn join(builder: &ReaderBuilder<'_>, start: Start) -> Result<Self, JoinError> {
         let mapped = builder.log.mapped();
+        mapped.check_whole()?;
         let is_kept = mapped.retention() == Retention::Keep;
         if builder.is_gated && mapped.retention() == Retention::Overwrite {
             return Err(JoinError::NotGated);
@@ -68,7 +71,8 @@ impl Reader {
             place(mapped, gate.map(|index| hold_word(mapped, index)), start)
         });
         let place = place.map_err(|none| no_place(mapped, start, none))?;
-        let mut reader = Self { place, seat, wait: builder.wait, told: u64::MAX, is_kept, is_guest: false };
+        let (name, wait) = (builder.name.clone(), builder.wait);
+        let mut reader = Self { place, seat, name, wait, told: u64::MAX, is_kept, is_guest: false };
         reader.tell();
         Ok(reader)
     }
@@ -77,6 +81,7 @@ impl Reader {
     /// otherwise. It holds what it reads, as a pinned one does; a free one until it has caught up with the log.
     pub(crate) fn join_beside(builder: &ReaderBuilder<'_>, seq: u64) -> Result<Self, JoinError> {
         let mapped = builder.log.mapped();
+        mapped.check_whole()?;
         let role = if builder.is_gated { Role::GatedReader } else { Role::Reader };
         let seat = Seat::take(mapped, role, &builder.name)?;
         let place =
@@ -84,7 +89,8 @@ impl Reader {
         let place = place.map_err(|none| no_place(mapped, Start::At(seq), none))?;
         let is_kept = mapped.retention() == Retention::Keep;
         let is_guest = !builder.is_gated;
-        let mut reader = Self { place, seat: Some(seat), wait: builder.wait, told: u64::MAX, is_kept, is_guest };
+        let (seat, name, wait) = (Some(seat), builder.name.clone(), builder.wait);
+        let mut reader = Self { place, seat, name, wait, told: u64::MAX, is_kept, is_guest };
         reader.tell();
         Ok(reader)
     }
@@ -172,12 +178,13 @@ impl Reader {
         let mapped = &**self.place.mapped();
         let (segment, base) = match self.place.state().find(seq) {
             Found::In { segment, base } => (segment, base),
-            Found::Gone => return Err(given_up(mapped, seq)),
-            Found::Corrupt => return Err(ReadError::Corrupt { seq }),
+            Found::Gone => return mapped.sound(()).and(Err(given_up(mapped, seq))),
+            Found::Corrupt => return mapped.sound(()).and(Err(ReadError::Corrupt { seq })),
         };
         let is_held = self.is_held(segment);
         let Some(word) = locate::committed(mapped, segment, seq.wrapping_sub(base)) else {
             let is_there = is_held || locate::is_retained(mapped, segment);
+            mapped.sound(())?;
             return if is_there { Ok(None) } else { Err(given_up(mapped, seq)) };
         };
         let payload = mapped.window(segment).payload(word).ok_or(ReadError::Corrupt { seq })?;
@@ -202,19 +209,31 @@ impl Reader {
     /// it has moved on or [`Reader::unpin`].
     ///
     /// # Errors
-    /// [`JoinError::Gone`]: given up already; [`JoinError::NoSeat`]: no slot was free when the
-    /// reader joined.
+    /// [`JoinError::Gone`]: given up already; [`JoinError::NoSeat`]: there is no slot for it, neither when it joined
+    /// nor now; [`JoinError::Os`].
     pub fn pin(&mut self) -> Result<(), JoinError> {
         if self.place.state().is_gated() {
             return Ok(());
         }
         let mapped = Arc::clone(self.place.mapped());
-        let seat = self.seat.as_ref().ok_or(JoinError::NoSeat)?.index();
+        let seat = self.seat(&mapped)?;
         if self.place.with(|mapped, place| place.hold(hold_word(mapped, seat))) {
             return Ok(());
         }
         let seq = self.position();
         Err(JoinError::Gone { seq, oldest: locate::oldest(&*mapped).map_or(seq, |(_, base)| base) })
+    }
+
+    /// Its slot, which is taken now if none could be had when it joined.
+    fn seat(&mut self, mapped: &Arc<Mapped>) -> Result<usize, JoinError> {
+        if let Some(seat) = &self.seat {
+            return Ok(seat.index());
+        }
+        let seat = Seat::take(mapped, Role::Reader, &self.name).map_err(|error| match error {
+            JoinError::BoardFull { .. } | JoinError::Observing => JoinError::NoSeat,
+            other => other,
+        })?;
+        Ok(self.seat.insert(seat).index())
     }
 
     /// Holds nothing any more; also of a gated reader, which is a free one from here on.
@@ -252,11 +271,14 @@ impl Reader {
     fn look_further(&mut self, mut step: Step) -> Result<Option<u64>, ReadError> {
         // An honest log has no more segments than windows; a hostile one must not keep us.
         for _ in 0..=self.place.mapped().windows() {
+            if !matches!(step, Step::Record(_) | Step::Nothing) && self.place.mapped().is_lost() {
+                return Err(ReadError::MemoryLost);
+            }
             match step {
                 Step::Record(word) => return Ok(Some(word)),
                 Step::Nothing => {
                     self.tell();
-                    return Ok(None);
+                    return self.place.mapped().sound(None);
                 }
                 Step::Moved => self.moved(),
                 Step::Passed => self.lag_behind()?,
@@ -334,6 +356,7 @@ fn place(mapped: &'static Mapped, gate: Option<&'static AtomicU64>, start: Start
 fn no_place(mapped: &Mapped, start: Start, none: NoPlace) -> JoinError {
     let seq = if let Start::At(seq) = start { seq } else { 0 };
     match none {
+        _ if mapped.is_lost() => AttachError::MemoryLost { what: "log" }.into(),
         NoPlace::Gone => JoinError::Gone { seq, oldest: locate::oldest(mapped).map_or(seq, |(_, base)| base) },
         NoPlace::Ahead => JoinError::Ahead { seq },
         NoPlace::Corrupt => JoinError::Corrupt,

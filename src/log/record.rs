@@ -24,6 +24,9 @@ impl Guard<'_> {
     /// After reading: whether what was read is the record.
     #[inline]
     fn check(&self) -> Result<(), ReadError> {
+        if self.mapped.was_lost() {
+            return Err(ReadError::MemoryLost);
+        }
         if self.is_held || locate::is_retained(self.mapped, self.segment) {
             return Ok(());
         }

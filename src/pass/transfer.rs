@@ -77,8 +77,9 @@ pub(crate) fn send_offer(what: &impl Passable, socket: impl AsFd, access: Access
     let offer = what.offer(access);
     let fds = what.pack(access)?;
     let fds: Vec<_> = fds.iter().map(AsFd::as_fd).collect();
-    socket::send(socket, offer.as_bytes(), &fds).map_err(|error| match error.kind() {
+    socket::send(socket, offer.as_bytes(), &fds, PATIENCE).map_err(|error| match error.kind() {
         ErrorKind::BrokenPipe | ErrorKind::ConnectionReset => PassError::Gone,
+        ErrorKind::WouldBlock => PassError::Timeout { waited_ms: PATIENCE.as_millis() },
         _ => PassError::os("sending the offer", error),
     })?;
     Ok(offer)
@@ -87,13 +88,25 @@ pub(crate) fn send_offer(what: &impl Passable, socket: impl AsFd, access: Access
 /// Receives an offer, attaches, and answers.
 pub(crate) fn receive<T: Passable>(socket: impl AsFd, prefault: Prefault) -> Result<T, PassError> {
     let mut bytes = [0; size_of::<Offer>()];
-    let (len, fds) = receive_within(&socket, &mut bytes, PATIENCE)?;
-    let attached =
-        Offer::parse(&bytes[..len], T::KIND).and_then(|(offer, access)| accept(offer, access, fds, prefault));
-    let answered = socket::send(&socket, Answer::new(Offer::id_of(&bytes), &attached).as_bytes(), &[]);
+    let attached = match receive_within(&socket, &mut bytes, PATIENCE) {
+        Ok((len, fds)) => {
+            Offer::parse(&bytes[..len], T::KIND).and_then(|(offer, access)| accept(offer, access, fds, prefault))
+        }
+        // The offer has come, without its descriptors: its sender waits for an answer.
+        Err(error) if is_cut_off(&error) => Err(error),
+        Err(error) => return Err(error),
+    };
+    // Who waits for the answer has read all that came before it.
+    let answer = Answer::new(Offer::id_of(&bytes), &attached);
+    let answered = socket::send(&socket, answer.as_bytes(), &[], Duration::ZERO);
     let attached = attached?;
     answered.map_err(|error| PassError::os("answering the offer", error))?;
     Ok(attached)
+}
+
+/// Whether a message came for whose descriptors there was no room here.
+fn is_cut_off(error: &PassError) -> bool {
+    matches!(error, PassError::Os { source, .. } if source.kind() == ErrorKind::InvalidData)
 }
 
 /// Waits for the answer to an offer of `id`.
@@ -110,13 +123,18 @@ pub(crate) fn receive_within(
     patience: Duration,
 ) -> Result<(usize, Vec<OwnedFd>), PassError> {
     let started = Instant::now();
-    if !socket::is_readable_within(&socket, patience).map_err(|error| PassError::os("waiting for the peer", error))? {
-        return Err(PassError::Timeout { waited_ms: started.elapsed().as_millis() });
-    }
-    match socket::receive(socket, bytes) {
-        Ok((0, _)) => Err(PassError::Gone),
-        Ok(received) => Ok(received),
-        Err(error) if error.kind() == ErrorKind::ConnectionReset => Err(PassError::Gone),
-        Err(error) => Err(PassError::os("receiving from the peer", error)),
+    loop {
+        let left = patience.saturating_sub(started.elapsed());
+        let is_readable = socket::is_readable_within(&socket, left);
+        if !is_readable.map_err(|error| PassError::os("waiting for the peer", error))? {
+            return Err(PassError::Timeout { waited_ms: started.elapsed().as_millis() });
+        }
+        return match socket::receive(&socket, bytes) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => continue,
+            Ok((0, _)) => Err(PassError::Gone),
+            Ok(received) => Ok(received),
+            Err(error) if error.kind() == ErrorKind::ConnectionReset => Err(PassError::Gone),
+            Err(error) => Err(PassError::os("receiving from the peer", error)),
+        };
     }
 }

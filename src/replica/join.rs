@@ -4,10 +4,14 @@ use crate::error::{JoinError, LoadError, ReplicaError};
 use crate::log::{Reader, ReaderBuilder, Start};
 use crate::replica::Replica;
 use crate::snapshot::{Loaded, SnapshotReader, Stamp};
+use std::time::{Duration, Instant};
 
 /// How often a newcomer begins anew: each time the owner has published and the log has come round
 /// in between.
 const ATTEMPTS: u32 = 1000;
+/// After so many it gives up once they have taken long: a hostile owner could have every load take a second.
+const FEW_ATTEMPTS: u32 = 8;
+const LONG: Duration = Duration::from_secs(10);
 
 /// What a newcomer begins with, by [`Replica::join`].
 #[derive(Debug)]
@@ -34,7 +38,11 @@ pub(super) fn join<S>(
     }
     let mut slot = replica.snapshot.reader_of(replica.slot)?;
     let mut gone = None;
-    for _ in 0..ATTEMPTS {
+    let started = Instant::now();
+    for attempt in 0..ATTEMPTS {
+        if attempt >= FEW_ATTEMPTS && started.elapsed() >= LONG {
+            break;
+        }
         let stamp = slot.stamp()?;
         let next = next_seq(stamp)?;
         // A state that is current is held by its owner; one that was replaced since is not.
@@ -71,8 +79,8 @@ fn hold_and_load<S>(
 fn hold(builder: &ReaderBuilder<'_>, next: u64) -> Result<Reader, JoinError> {
     let pinned = builder.clone().start(Start::At(next)).and_then(|mut reader| {
         match reader.pin() {
-            // Without a seat nothing is held, and seeking finds out.
-            Ok(()) | Err(JoinError::NoSeat) => Ok(reader),
+            // Without a seat, whatever it lacks for one, nothing is held, and seeking finds out.
+            Ok(()) | Err(JoinError::NoSeat | JoinError::Os { .. } | JoinError::Attach(_)) => Ok(reader),
             Err(error) => Err(error),
         }
     });

@@ -2,7 +2,7 @@
 
 use crate::create::{HugePages, OWNER, REOPENED, label, map_memfd, on_pages, padded, random_id, small_pages, unix_ns};
 use crate::directory::{self, SNAPSHOT};
-use crate::error::{AttachError, CreateError};
+use crate::error::CreateError;
 use crate::layout::geometry::BadGeometry;
 use crate::layout::slots::SlotGeometry;
 use crate::log::Access;
@@ -283,11 +283,9 @@ fn allocate_heads(file: &File, shape: &SlotGeometry) -> Result<(), CreateError> 
         let allocated = allocate_range(file, at, shape.first_buffer());
         allocated.and_then(|()| file.write_all_at(&[0; 8], at)).map_err(|error| match error.kind() {
             std::io::ErrorKind::StorageFull => CreateError::NoSpace { wanted_bytes: slots * shape.first_buffer() },
-            std::io::ErrorKind::Unsupported => CreateError::Attach(AttachError::NotAllocated {
-                what: "snapshot",
-                allocated_bytes: 0,
-                len_bytes: shape.region_bytes(),
-            }),
+            std::io::ErrorKind::Unsupported => {
+                CreateError::os("a sparse snapshot, on a file system that can't allocate (fallocate)", error)
+            }
             _ => CreateError::os("allocating the slots", error),
         })?;
     }

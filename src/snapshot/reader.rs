@@ -222,13 +222,17 @@ impl SnapshotReader {
             self.seat = Some(Seat::take(self.place.mapped(), &self.name)?);
         }
         if self.version() == 0 {
-            return Ok(None);
+            let is_lost = self.place.mapped().is_lost();
+            return if is_lost { Err(LoadError::MemoryLost) } else { Ok(None) };
         }
         let (version, words) = self.pin_newest()?;
         // Released by `Pinned`, also where it is not made.
         let guard = self.seat.as_ref().map(|seat| PinGuard(seat.pin_word()));
         let buffer = self.place.state().buffer_of(version);
         let content = look(self.place.mapped(), self.index, self.frame, self.allocated.as_mut(), buffer, words);
+        if self.place.mapped().was_lost() {
+            return Err(LoadError::MemoryLost);
+        }
         let content = content.ok_or(LoadError::Corrupt { index: self.index })?;
         self.seen = version;
         Ok(guard.map(|guard| Pinned::new(guard, content, version, self.index)))
@@ -239,10 +243,12 @@ impl SnapshotReader {
         let mut overtaken = Overtaken::default();
         loop {
             let seat = self.seat.as_ref().ok_or(LoadError::Corrupt { index })?;
+            // The version that is tried is this one or a newer one.
+            let before = self.version();
             let attempt = self.place.state().try_pin(&**self.place.mapped(), seat.pin_word());
             match attempt.map_err(|_| LoadError::NoBarrier)? {
                 Attempt::Loaded { version, value } => return Ok((version, value)),
-                Attempt::Overtaken => self.overtaken(&mut overtaken, 0)?,
+                Attempt::Overtaken => self.overtaken(&mut overtaken, before)?,
             }
         }
     }
@@ -289,8 +295,14 @@ impl SnapshotReader {
                 }
             });
             match attempt {
+                Attempt::Loaded { value: Glance::Empty | Glance::Nonsense, .. } if self.place.mapped().is_lost() => {
+                    return Err(LoadError::MemoryLost);
+                }
                 Attempt::Loaded { value: Glance::Empty, .. } => return Ok(None),
                 Attempt::Loaded { version, value: Glance::Value(as_of, value) } => {
+                    if self.place.mapped().was_lost() {
+                        return Err(LoadError::MemoryLost);
+                    }
                     return Ok(Some(Loaded { version, as_of, value }));
                 }
                 Attempt::Loaded { value: Glance::Nonsense, .. } => {

@@ -14,7 +14,7 @@ use crate::row::Row;
 use crate::snapshot::name::Wanted;
 use crate::snapshot::preamble::{self, SlotTraits};
 use crate::sync::{AtomicU64, Fencing};
-use crate::sys::{barrier, futex};
+use crate::sys::{barrier, fault, futex};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 /// A snapshot region as this process has it mapped.
@@ -84,7 +84,12 @@ impl Slots {
         let taken = taken.map(|line| unsafe { outliving(&line.0) });
         // SAFETY: `region` is stored beside the views.
         let (cells, names) = (unsafe { outliving(cells) }, unsafe { outliving(names) });
-        Ok(Self { cells, names, seats, taken, bells, places: Places::of(&shape), traits, region, board, lock })
+        let places = Places::of(&shape);
+        let attached = Self { cells, names, seats, taken, bells, places, traits, region, board, lock };
+        if attached.was_lost() {
+            return Err(AttachError::MemoryLost { what: "snapshot" });
+        }
+        Ok(attached)
     }
 
     /// Prepares this process for publishing: readers that pin rely on its light fence.
@@ -98,6 +103,18 @@ impl Slots {
             self.region.populate()?;
         }
         self.board.as_ref().map_or(Ok(()), Region::populate)
+    }
+
+    /// Whether memory behind the snapshot or its board is gone. See [`Region::is_lost`].
+    #[cold]
+    pub(crate) fn is_lost(&self) -> bool {
+        self.region.is_lost() || self.board.as_ref().is_some_and(Region::is_lost)
+    }
+
+    /// Whether the operation that is done here has come upon memory that is gone. All but free.
+    #[inline]
+    pub(crate) fn was_lost(&self) -> bool {
+        fault::is_any_lost() && self.is_lost()
     }
 
     pub(crate) fn traits(&self) -> &SlotTraits {

@@ -1,6 +1,6 @@
 //! Publishing.
 
-use crate::core::cell::{Cell, Pinned};
+use crate::core::cell::{Cell, MAX_VERSION, Pinned};
 use crate::core::{copy, pins};
 use crate::error::{JoinError, PublishError};
 use crate::layout::slots::MAX_BUFFERS;
@@ -267,6 +267,9 @@ impl SlotWriter<'_> {
             Ok(version) => version,
             Err(_) => writer.reserve_patiently(&cell, index)?,
         };
+        if version > MAX_VERSION {
+            return Err(PublishError::Exhausted { index });
+        }
         if let Some(allocated) = &mut writer.allocated {
             let offset = writer.slots.buffer_offset(index, cell.buffer_of(version));
             let known = allocated.entry(offset).or_default();
@@ -276,6 +279,9 @@ impl SlotWriter<'_> {
         fill(writer.frame.open(cell.buffer(version), as_of, len_bytes));
         cell.publish(version);
         writer.slots.ring(index);
+        if writer.slots.was_lost() {
+            return Err(PublishError::MemoryLost);
+        }
         Ok(version)
     }
 }

@@ -14,6 +14,8 @@ pub(crate) fn small_page_bytes() -> u64 {
 const HUGETLBFS_MAGIC: i64 = 0x9584_58f6;
 /// `f_type` of a file on tmpfs, or any other memfd.
 const TMPFS_MAGIC: i64 = 0x0102_1994;
+/// `f_type` of a file on ramfs.
+const RAMFS_MAGIC: i64 = 0x8584_58f6;
 
 /// `f_type` of a file on ext4.
 const EXT4_MAGIC: i64 = 0xEF53;
@@ -32,9 +34,9 @@ fn file_system(file: impl AsFd) -> io::Result<(i64, u64)> {
     Ok((stat.f_type as i64, stat.f_bsize as u64))
 }
 
-/// Whether a file's bytes are memory: a memfd on small pages, or a file on tmpfs.
+/// Whether a file's bytes are memory: a memfd on small pages, or a file on tmpfs or ramfs.
 pub(crate) fn is_in_memory(file: impl AsFd) -> io::Result<bool> {
-    Ok(file_system(file)?.0 == TMPFS_MAGIC)
+    Ok([TMPFS_MAGIC, RAMFS_MAGIC].contains(&file_system(file)?.0))
 }
 
 /// Bytes of a page of the file system that `path` is on: the huge page on hugetlbfs.
@@ -58,6 +60,8 @@ pub(crate) enum Footing {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Inspected {
     pub(crate) len_bytes: u64,
+    /// Of one page: a huge one on hugetlbfs.
+    pub(crate) page_bytes: usize,
     pub(crate) footing: Footing,
     pub(crate) allocated_bytes: u64,
 }
@@ -74,11 +78,13 @@ pub(crate) fn inspect(file: impl AsFd) -> io::Result<Inspected> {
         _ => Footing::Loose,
     };
     let len_bytes = u64::try_from(stat.st_size).unwrap_or(0);
-    let (kind, _) = file_system(&file)?;
+    let (kind, block) = file_system(&file)?;
+    let page_bytes = if kind == HUGETLBFS_MAGIC { block } else { small_page_bytes() };
+    let page_bytes = usize::try_from(page_bytes).unwrap_or(usize::MAX);
     let is_exact = [TMPFS_MAGIC, HUGETLBFS_MAGIC, EXT4_MAGIC, XFS_MAGIC].contains(&kind);
     let blocks = u64::try_from(stat.st_blocks).unwrap_or(0);
     let allocated_bytes = if is_exact { blocks.saturating_mul(512) } else { len_bytes };
-    Ok(Inspected { len_bytes, footing, allocated_bytes })
+    Ok(Inspected { len_bytes, page_bytes, footing, allocated_bytes })
 }
 
 /// Whether a memfd can't be written to any more, but through mappings that are there already.

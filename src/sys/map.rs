@@ -1,6 +1,7 @@
 //! One shared mapping.
 #![allow(unsafe_code, reason = "mmap, and the bytes behind it")]
 
+use crate::sys::fault::Watched;
 use rustix::mm::{Advice, MapFlags, ProtFlags, madvise, mmap, munmap};
 use std::io;
 use std::os::fd::AsFd;
@@ -12,6 +13,7 @@ pub(crate) struct Map {
     base: NonNull<u8>,
     len: usize,
     writable: bool,
+    watched: Watched,
 }
 
 // SAFETY: the mapping belongs to the process, not to a thread; only atomics are made of its bytes.
@@ -20,13 +22,14 @@ unsafe impl Send for Map {}
 unsafe impl Sync for Map {}
 
 impl Map {
-    /// Maps the first `len` bytes of `file`.
-    pub(crate) fn new(file: impl AsFd, len: usize, writable: bool) -> io::Result<Self> {
+    /// Maps the first `len` bytes of `file`, which consists of pages of `page_bytes`.
+    pub(crate) fn new(file: impl AsFd, len: usize, page_bytes: usize, writable: bool) -> io::Result<Self> {
         let access = if writable { ProtFlags::READ | ProtFlags::WRITE } else { ProtFlags::READ };
         // SAFETY: the kernel picks the address, so no existing mapping is touched.
         let base = unsafe { mmap(std::ptr::null_mut(), len, access, MapFlags::SHARED, file, 0) }?;
         let base = NonNull::new(base.cast()).ok_or_else(|| io::Error::other("mmap returned null"))?;
-        Ok(Self { base, len, writable })
+        let watched = Watched::new(base.as_ptr() as usize, len, page_bytes, writable);
+        Ok(Self { base, len, writable, watched })
     }
 
     /// Leaves the mapping out of children that are forked and not execed (madvise(2), MADV_DONTFORK).
@@ -54,6 +57,11 @@ impl Map {
         self.len
     }
 
+    /// Whether a page was found gone, and replaced by one of zeroes.
+    pub(crate) fn is_lost(&self) -> bool {
+        self.watched.is_lost()
+    }
+
     /// Whether the bytes may be written; a write to others faults.
     pub(crate) fn is_writable(&self) -> bool {
         self.writable
@@ -62,6 +70,7 @@ impl Map {
 
 impl Drop for Map {
     fn drop(&mut self) {
+        self.watched.end();
         // SAFETY: base and len are what mmap returned; nobody borrows from a map that is dropped.
         let unmapped = unsafe { munmap(self.base.as_ptr().cast(), self.len) };
         debug_assert!(unmapped.is_ok());

@@ -1,12 +1,14 @@
 //! Where the bytes come from: memfd on small or huge pages, plain files; allocated before use.
 
 use crate::error::CreateError;
-use crate::sys::inspect::is_in_memory;
+use crate::sys::inspect::{is_in_memory, page_bytes_at};
+use crate::sys::quota::memory_left;
 use memfd::{FileSeal, HugetlbSize, MemfdOptions};
 use rustix::fs::{FallocateFlags, Mode, SealFlags, fallocate, fchmod, fcntl_add_seals, ftruncate};
 use rustix::io::Errno;
+use rustix::process::{Resource, getrlimit};
 use std::fs::File;
-use std::io;
+use std::io::{self, ErrorKind};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -23,6 +25,15 @@ impl HugePage {
             Self::TwoMiB => 2 << 20,
             Self::OneGiB => 1 << 30,
         }
+    }
+
+    fn of_bytes(bytes: u64) -> Option<Self> {
+        [Self::TwoMiB, Self::OneGiB].into_iter().find(|page| page.bytes() == bytes)
+    }
+
+    /// Whether the pool has fewer pages than `len` bytes take.
+    fn is_short_of(self, len: u64) -> bool {
+        self.pool("free_hugepages") < len.div_ceil(self.bytes())
     }
 
     fn size(self) -> HugetlbSize {
@@ -86,13 +97,21 @@ pub(crate) fn create_memfd(
     };
     let memfd = match options.create(name) {
         Ok(memfd) => memfd,
-        Err(_) if huge.is_some() => return Err(no_memory(len)),
+        // Descriptors may be short too, which is not the pool's fault.
+        Err(memfd::Error::Create(source)) if huge.is_some() && !is_descriptor_limit(&source) => {
+            return Err(no_memory(len));
+        }
         Err(memfd::Error::Create(source)) => return Err(CreateError::os("memfd_create", source)),
         Err(other) => return Err(CreateError::os("memfd_create", io::Error::other(other))),
     };
     fchmod(memfd.as_file(), Mode::from_raw_mode(mode)).map_err(|error| CreateError::os("fchmod", error))?;
+    check_file_limit(len)?;
     ftruncate(memfd.as_file(), len).map_err(|error| CreateError::os("sizing the memfd", error))?;
-    reserve(memfd.as_file(), allocate.of(len))?.map_err(|()| no_memory(len))?;
+    if reserve(memfd.as_file(), allocate.of(len))?.is_err() {
+        // What it could have is free again before the pool is looked at.
+        drop(memfd);
+        return Err(no_memory(len));
+    }
     for seal in [FileSeal::SealShrink, FileSeal::SealGrow] {
         memfd.add_seal(seal).map_err(|error| CreateError::os("sealing the memfd", io::Error::other(error)))?;
     }
@@ -115,13 +134,37 @@ pub(crate) fn create_file(path: &Path, len: u64, mode: u32, allocate: Allocate) 
         io::ErrorKind::AlreadyExists => CreateError::Exists { path: path.to_owned() },
         _ => CreateError::os("creating the file", error),
     })?;
-    fill(&file, len, allocate).inspect_err(|_| drop(std::fs::remove_file(path)))?;
-    Ok(file)
+    let Err(error) = fill(&file, len, allocate) else { return Ok(file) };
+    let huge = page_bytes_at(&file).ok().and_then(HugePage::of_bytes);
+    drop(file);
+    let _ = std::fs::remove_file(path);
+    Err(match (error, huge) {
+        // Else it is the limit of the mount.
+        (CreateError::NoSpace { wanted_bytes }, Some(huge)) if huge.is_short_of(wanted_bytes) => {
+            huge.missing(wanted_bytes)
+        }
+        (error, _) => error,
+    })
 }
 
 fn fill(file: &File, len: u64, allocate: Allocate) -> Result<(), CreateError> {
+    check_file_limit(len)?;
     ftruncate(file, len).map_err(|error| CreateError::os("sizing the file", error))?;
     reserve(file, allocate.of(len))?.map_err(|()| CreateError::NoSpace { wanted_bytes: len })
+}
+
+/// Makes sure that this process may make a file of `len` bytes, also a memfd: who tries to in vain gets a SIGXFSZ,
+/// which kills (setrlimit(2), RLIMIT_FSIZE).
+fn check_file_limit(len: u64) -> Result<(), CreateError> {
+    match getrlimit(Resource::Fsize).current {
+        Some(limit_bytes) if len > limit_bytes => Err(CreateError::FileLimit { wanted_bytes: len, limit_bytes }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether the process, or the system, has as many descriptors as it may.
+fn is_descriptor_limit(error: &io::Error) -> bool {
+    [Errno::MFILE, Errno::NFILE].iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }
 
 /// Allocates the first `len` bytes of a file. `Ok(Err(()))`: not enough room.
@@ -142,7 +185,7 @@ pub(crate) fn allocate_range(file: impl AsFd, offset: u64, len: u64) -> io::Resu
         return Ok(());
     }
     // Asked for more than there is, a memfd or tmpfs does not refuse: the kernel starts killing.
-    if is_in_memory(&file)? && memory_left().is_some_and(|left| len > left) {
+    if is_in_memory(&file)? && memory_left()?.is_some_and(|left| len > left) {
         return Err(io::ErrorKind::StorageFull.into());
     }
     loop {
@@ -162,18 +205,7 @@ pub(crate) fn allocate_range(file: impl AsFd, offset: u64, len: u64) -> io::Resu
 fn write_zeroes(mut file: &File, len: u64) -> Result<Result<(), ()>, CreateError> {
     match io::copy(&mut io::Read::take(io::repeat(0), len), &mut file) {
         Ok(_) => Ok(Ok(())),
-        Err(error) if error.kind() == io::ErrorKind::StorageFull => Ok(Err(())),
+        Err(error) if [ErrorKind::StorageFull, ErrorKind::QuotaExceeded].contains(&error.kind()) => Ok(Err(())),
         Err(error) => Err(CreateError::os("writing zeroes", error)),
     }
-}
-
-/// Bytes of memory and swap that can still be had; `None` where /proc does not say. Limits of a
-/// control group are not seen.
-fn memory_left() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let kib = |field: &str| -> Option<u64> {
-        let rest = text.lines().find_map(|line| line.strip_prefix(field))?;
-        rest.trim().trim_end_matches(" kB").parse().ok()
-    };
-    Some((kib("MemAvailable:")? + kib("SwapFree:").unwrap_or(0)) << 10)
 }

@@ -2,6 +2,7 @@
 
 pub(crate) mod barrier;
 pub(crate) mod bell;
+pub(crate) mod fault;
 pub(crate) mod futex;
 pub(crate) mod inspect;
 pub(crate) mod lock;
@@ -10,6 +11,7 @@ pub(crate) mod memory;
 pub(crate) mod packet;
 pub(crate) mod poll;
 pub(crate) mod process;
+pub(crate) mod quota;
 pub(crate) mod reopen;
 pub(crate) mod rights;
 pub(crate) mod socket;

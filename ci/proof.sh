@@ -1,0 +1,85 @@
+#!/usr/bin/env bash
+# The full sweep of what ci/test.sh runs in bounded form. Writes target/proof/report.md, whose tables are
+# copied into docs/proof.md. Takes hours; as root it covers most.
+#
+#   ci/proof.sh                 everything
+#   ci/proof.sh kill fuzz ...   these parts: kill stop fuzz adversary stress limits long weaken tsan models
+#
+# SHMLOG_FUZZ_SECONDS (600) for each target, SHMLOG_SECONDS (300) for the adversary and for the stress.
+# Exit status: 0 no part found anything, 1 otherwise.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+all=(kill stop fuzz adversary stress limits long weaken tsan models)
+parts=("${@:-${all[@]}}")
+proof=target/proof
+report=$proof/report.md
+failed=()
+mkdir -p "$proof"
+
+# Appends to the report.
+say() { printf '%s\n' "$*" >>"$report"; }
+
+# Runs part $1, described by $2, by the command behind; keeps what it prints.
+part() {
+    local name=$1 what=$2 started=$SECONDS status=passed
+    shift 2
+    printf '== %s\n' "$name"
+    if ! "$@" >"$proof/$name.txt" 2>"$proof/$name.err"; then status=FAILED; failed+=("$name"); fi
+    say "" "## $what" "" "$status in $((SECONDS - started)) s: \`$*\`" ""
+    printf '%s\n' "$status"
+}
+
+# Copies the lines of the output of part $1 that match $2 into the report, as they are.
+table() { cat "$proof/$1.txt" "$proof/$1.err" | grep -E "$2" >>"$report"; }
+
+# The tests of the files given, with the results in lines that cargo prints.
+long() {
+    local tests=()
+    for test in "$@"; do tests+=(--test "$test"); done
+    SHMLOG_LONG=1 cargo test --release --all-features "${tests[@]}" -- --nocapture
+}
+
+run() {
+    case $1 in
+        kill)
+            part kill "Killed at every instruction" cargo run --release -q -p killstep -- --mode kill --markdown
+            table kill '^\|' ;;
+        stop)
+            part stop "Stopped at every instruction" cargo run --release -q -p killstep -- --mode stop --markdown
+            table stop '^\|' ;;
+        fuzz)
+            part fuzz "Coverage-guided fuzzing" ci/fuzz.sh "${SHMLOG_FUZZ_SECONDS:-600}"
+            table fuzz '^\|' ;;
+        adversary)
+            part adversary "An adversary with writable mappings" \
+                env SHMLOG_SECONDS="${SHMLOG_SECONDS:-300}" cargo test --release --all-features --test adversary -- --nocapture --test-threads=1
+            table adversary '^\|' ;;
+        stress)
+            part stress "Stress: pinning, preemption, signals" \
+                env SHMLOG_SECONDS="${SHMLOG_SECONDS:-300}" cargo test --release --all-features --test stress -- --nocapture --test-threads=1
+            table stress '^\|' ;;
+        limits)
+            part limits "Limits reached on purpose" cargo test --all-features --test limits -- --nocapture --test-threads=1
+            table limits '^(test .*(ok|FAILED)$|SKIPPED)' ;;
+        long)
+            part long "Long versions of the tests" long processes snapshot_kill snapshot_torn hub_siege sigbus
+            table long '^test result' ;;
+        weaken)
+            part weaken "Weakened orderings" tools/weaken.sh
+            table weaken '' ;;
+        tsan)
+            part tsan "ThreadSanitizer" ci/tsan.sh
+            table tsan '^test result' ;;
+        models)
+            part models "Loom models, three preemptions" env LOOM_MAX_PREEMPTIONS=3 ci/loom.sh
+            table models '^test result' ;;
+        *) printf 'proof: no part called %s\n' "$1" >&2; exit 2 ;;
+    esac
+}
+
+: >"$report"
+say "# Proof" "" "$(date -u +%F), commit $(git rev-parse --short HEAD 2>/dev/null || echo unknown), $(uname -sr), $(nproc) cores, $(rustc --version)"
+for name in "${parts[@]}"; do run "$name"; done
+printf '%s\n' "$report"
+if ((${#failed[@]})); then printf 'failed: %s\n' "${failed[*]}"; exit 1; fi

@@ -1,0 +1,81 @@
+//! What an operation is to the sweep.
+
+use crate::route::End;
+use anyhow::Result;
+use std::time::Duration;
+
+/// The name that every victim takes.
+pub const VICTIM: &str = "victim";
+
+/// What all can see of an operation that succeeded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Effect {
+    /// Nothing that stays.
+    Nothing,
+    /// Something that was not there before: a record, a close, a value.
+    Appears,
+}
+
+/// What was found after a victim's death.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Aftermath {
+    /// Whether what the operation brings is there; `None` if it brings nothing.
+    pub is_there: Option<bool>,
+    /// How long the survivors took to go on.
+    pub recovery: Duration,
+}
+
+/// A log, or a snapshot, made anew for each victim, with those who survive it.
+pub trait Stage {
+    /// In the victim: prepares, then does the operation between two marks. Returns its result.
+    ///
+    /// # Errors
+    /// What the operation fails with.
+    fn play(&self) -> Result<u64>;
+
+    /// While the victim stands before the operation.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    fn meanwhile(&mut self) -> Result<()>;
+
+    /// The victim was killed, which the kernel has just reported: goes on and looks at everything.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    fn after_death(&mut self) -> Result<Aftermath>;
+
+    /// The victim is stopped: does what must not block; and what may, waiting for as long as it does unless told
+    /// otherwise if `is_patient`.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    fn while_stopped(&mut self, is_patient: bool) -> Result<()>;
+
+    /// The victim went on to its end, and its operation returned `result`.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    fn after_end(&mut self, result: u64) -> Result<()>;
+}
+
+/// One operation.
+pub trait Operation {
+    /// Its name.
+    fn name(&self) -> &'static str;
+
+    /// Where it ends.
+    fn end(&self) -> End;
+
+    /// What all can see of it.
+    fn effect(&self) -> Effect;
+
+    /// Every how many instructions a victim is killed, where all would be too many.
+    fn every(&self) -> usize;
+
+    /// Makes its stage.
+    ///
+    /// # Errors
+    /// What the system says.
+    fn stage(&self) -> Result<Box<dyn Stage + '_>>;
+}

@@ -1,0 +1,73 @@
+//! Some of the instructions of every operation: what `killstep` does for all of them, in a few seconds. By the tool
+//! itself, because a process that forks victims must have one thread only.
+#![cfg(target_arch = "x86_64")]
+
+use std::process::Command;
+
+/// Victims of each operation.
+const MOST: &str = "16";
+
+fn killstep(arguments: &[&str]) -> (bool, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_killstep")).args(arguments).output().unwrap();
+    let both = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(both).unwrap())
+}
+
+fn sweep(mode: &str, operations: &str) {
+    let (is_right, said) = killstep(&["--mode", mode, "--most", MOST, "--markdown", "--ops", operations]);
+    assert!(is_right, "{said}");
+    let (_, listed) = killstep(&["--list", "--ops", operations]);
+    let row = |name: &str| format!("\n| {name} | ");
+    assert!(!listed.is_empty() && listed.lines().all(|name| said.contains(&row(name))), "{said}");
+}
+
+const APPENDING: &str = "append;batch;reserve;commit;close";
+const COMING_AND_GOING: &str = "attach;detach;hand-over;log reader;gated reader s";
+const SLOTS: &str = "publish 16;publish 64 B;name;load 16;load 64 B;pin;unpin;wait";
+const OTHERS: &str = "own;publish a state;let;join;allocate";
+
+#[test]
+fn killed_while_appending() {
+    sweep("kill", APPENDING);
+}
+
+#[test]
+fn killed_while_coming_and_going() {
+    sweep("kill", COMING_AND_GOING);
+}
+
+#[test]
+fn killed_at_a_snapshot() {
+    sweep("kill", SLOTS);
+}
+
+#[test]
+fn stopped_while_appending() {
+    sweep("stop", APPENDING);
+}
+
+#[test]
+fn stopped_while_coming_and_going() {
+    sweep("stop", COMING_AND_GOING);
+}
+
+#[test]
+fn stopped_at_a_snapshot() {
+    sweep("stop", SLOTS);
+}
+
+#[test]
+fn killed_at_a_state_or_an_arena() {
+    sweep("kill", OTHERS);
+}
+
+#[test]
+fn stopped_at_a_state_or_an_arena() {
+    sweep("stop", OTHERS);
+}
+
+#[test]
+fn operations_that_there_are_not_are_refused() {
+    let (is_right, said) = killstep(&["--ops", "no such thing"]);
+    assert!(!is_right && said.contains("no such thing"), "{said}");
+}
