@@ -43,21 +43,23 @@ table="| target | seconds | executions | executions/s | slowest, s | edges | fea
 |---|---|---|---|---|---|---|---|---|"
 for target in "${targets[@]}"; do
     corpus="$corpora/$target"
-    artifacts="fuzz/artifacts/$target"
+    artifacts="$scratch/artifacts/$target"
     log="$scratch/$target.log"
     mkdir -p "$corpus" "$artifacts"
     cp -n "fuzz/corpus/$target/"* "$corpus/" 2>/dev/null || true
-    before="$(find "$artifacts" -type f | wc -l)"
     status=0
     # A hang is 10 s, an allocation without bound 64 MiB at once.
     "$CARGO_TARGET_DIR/$host/release/$target" "$corpus" -max_total_time="$seconds" -max_len=600 -len_control=20 \
         -timeout=10 -malloc_limit_mb=64 -rss_limit_mb=2048 -artifact_prefix="$artifacts/" -print_final_stats=1 \
         >"$log" 2>&1 || status=$?
-    findings="$(($(find "$artifacts" -type f | wc -l) - before))"
-    if [ "$status" -ne 0 ]; then
+    # This run's own: others may be under way.
+    findings="$(find "$artifacts" -type f | wc -l)"
+    if [ "$status" -ne 0 ] || [ "$findings" -gt 0 ]; then
         [ "$findings" -gt 0 ] || findings=1
         found=1
+        mkdir -p "fuzz/artifacts/$target"
         cp "$log" "$artifacts/last.log"
+        cp "$artifacts"/* "fuzz/artifacts/$target/"
         grep -E -A 3 'panicked at|ERROR: |SUMMARY: ' "$log" | cut -c 1-300 | head -n 30 >&2 || true
     fi
     row="| $target | $seconds | $(last "$log" number_of_executed_units:) | $(last "$log" average_exec_per_sec:)"

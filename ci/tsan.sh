@@ -19,8 +19,7 @@ root=$PWD
 
 tests=("$@")
 if ((!$#)); then
-    tests=(lib zero_copy appending reading laps participants snapshot snapshot_torn snapshot_pins replica conveniences
-        arena regressions)
+    tests=(lib zero_copy appending reading laps snapshot snapshot_torn snapshot_pins conveniences arena regressions)
 fi
 
 target=x86_64-unknown-linux-gnu
@@ -29,6 +28,8 @@ std=()
 flags="-Zsanitizer=thread"
 if [[ -d $sysroot/lib/rustlib/src/rust/library ]]; then
     std=(-Zbuild-std)
+    # Its threads end with their scope, which is not seen otherwise.
+    (($#)) || tests+=(replica)
 else
     # The standard library as it comes is not instrumented; tsan.supp says what that makes TSan believe.
     flags+=" -Cunsafe-allow-abi-mismatch=sanitizer"
@@ -53,12 +54,15 @@ run() {
 
 printf '\n== planted race\n'
 report="$CARGO_TARGET_DIR/planted"
-if run zero_copy --ignored --exact planted_race >"$report" 2>&1; then
+status=0
+run zero_copy --ignored --exact planted_race >"$report" 2>&1 || status=$?
+# The test itself passes; the race is between its writer and its reader, and nothing else is reported.
+if ((!status)) || ! grep -q '^test planted_race ... ok' "$report" || ! grep -q '#.*read_in_place' "$report"; then
+    cat "$report" >&2
     echo "a race on purpose was not reported" >&2
     exit 1
 fi
-grep -q 'WARNING: ThreadSanitizer: data race' "$report" || { cat "$report" >&2; exit 1; }
-grep -m 1 'SUMMARY: ThreadSanitizer' "$report"
+grep 'SUMMARY: ThreadSanitizer' "$report"
 
 failed=()
 for test in "${tests[@]}"; do

@@ -288,3 +288,24 @@ fn how_long_an_append_stalls_can_be_said() {
         appended.join().unwrap().expect("the reservation is gone");
     });
 }
+
+/// A free reader that had read all of a segment, and not yet looked further, could not pin: «record 7 has been
+/// given up, the oldest is 7». Found by the fuzzer.
+#[test]
+fn a_reader_behind_the_last_record_of_what_was_given_up_pins_the_next() {
+    let log = small().entries(8).create_memfd("behind").unwrap();
+    let mut appender = log.appender().unwrap();
+    let mut reader = log.reader(Start::First).unwrap();
+    for number in 0..7_u64 {
+        appender.append_value(&number).unwrap();
+        reader.try_next().unwrap().unwrap();
+    }
+    for number in 7..15_u64 {
+        appender.append_value(&number).unwrap();
+    }
+    assert!(matches!(log.reader(Start::At(6)), Err(JoinError::Gone { seq: 6, oldest: 7 })));
+    reader.pin().unwrap();
+    let full = (15..40_u64).find_map(|number| appender.append_value(&number).err());
+    assert!(matches!(full, Some(AppendError::Full { by: Some(_), since: 7 })), "{full:?}");
+    assert_eq!(reader.try_next().unwrap().unwrap().read::<u64>().unwrap(), 7);
+}

@@ -217,11 +217,29 @@ impl Reader {
         }
         let mapped = Arc::clone(self.place.mapped());
         let seat = self.seat(&mapped)?;
-        if self.place.with(|mapped, place| place.hold(hold_word(mapped, seat))) {
-            return Ok(());
+        for _ in 0..=mapped.windows() {
+            if self.place.with(|mapped, place| place.hold(hold_word(mapped, seat))) {
+                return Ok(());
+            }
+            if !self.pass_given_up() {
+                break;
+            }
         }
         let seq = self.position();
         Err(JoinError::Gone { seq, oldest: locate::oldest(&*mapped).map_or(seq, |(_, base)| base) })
+    }
+
+    /// Goes to the oldest segment, if the reader stands behind the last record of the one before: that was given
+    /// up, but no record is that the reader has not seen.
+    #[cold]
+    fn pass_given_up(&mut self) -> bool {
+        self.place.with(|mapped, place| match Cursor::at_oldest(mapped, None) {
+            Ok(oldest) if oldest.seq() == place.seq() => {
+                *place = oldest;
+                true
+            }
+            _ => false,
+        })
     }
 
     /// Its slot, which is taken now if none could be had when it joined.
