@@ -59,11 +59,29 @@ fn offer(log: &Log, access: Access) -> (Vec<u8>, Vec<OwnedFd>) {
 /// What a receiver makes of these bytes and descriptors.
 fn receive(bytes: &[u8], fds: &[BorrowedFd<'_>]) -> Result<Log, PassError> {
     let (ours, theirs) = UnixStream::pair().unwrap();
+    put(&ours, bytes, fds);
+    Log::receive(theirs)
+}
+
+fn put(ours: &UnixStream, bytes: &[u8], fds: &[BorrowedFd<'_>]) {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(8))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     assert!(fds.is_empty() || control.push(SendAncillaryMessage::ScmRights(fds)));
-    sendmsg(&ours, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).unwrap();
-    Log::receive(theirs)
+    sendmsg(ours, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL).unwrap();
+}
+
+/// A worker whose parent was gone, or had dropped the `Worker`, before it answered threw away the log that had
+/// come whole: «answering the offer: Broken pipe».
+#[test]
+fn what_was_sent_is_received_whether_or_not_the_sender_lives() {
+    let log = small();
+    log.appender().unwrap().append(b"sent").unwrap();
+    let (bytes, fds) = offer(&log, Access::Append);
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    put(&ours, &bytes, &fds.iter().map(AsFd::as_fd).collect::<Vec<_>>());
+    drop(ours);
+    let received = Log::receive(theirs).unwrap();
+    assert_eq!(received.appender().unwrap().append(b"on").unwrap(), 1);
 }
 
 #[test]

@@ -15,7 +15,7 @@ const LEN: usize = 200;
 const RECORDS: u64 = 2000;
 
 fn log(fencing: Fencing) -> Log {
-    let builder = Log::builder().windows(2).window_bytes(16 << 10).entries(64).retention(Retention::Gated);
+    let builder = Log::builder().windows(2).window_bytes(64 << 10).entries(64).retention(Retention::Gated);
     builder.fencing(fencing).create_memfd("in place").unwrap()
 }
 

@@ -10,6 +10,7 @@
 //! overtaken by a later write shows up only as a race of the word's shadow.
 #![cfg(loom)]
 
+mod expedited;
 mod heap;
 mod mortal;
 mod roles;
@@ -17,13 +18,14 @@ mod seen;
 mod shadow;
 mod snapshot;
 
+pub use expedited::{Expedited, Light};
 pub use heap::{Heap, Shape};
 pub use mortal::{Kernel, Mortal, Watched, mortal};
 pub use roles::{
     append, append_past_the_dead, appender, closer, dense, drain, helper, recycle_at_one_look, spawn, step_freely,
     two_segments,
 };
-pub use seen::{Seen, check, check_deaths};
+pub use seen::{Seen, check, check_at, check_deaths};
 pub use snapshot::{
     Snapshot, User, WRITER, load, pin_and_read, publish, publish_many, publish_past_the_dead, read_and_unpin, write,
 };

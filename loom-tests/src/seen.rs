@@ -47,11 +47,16 @@ impl<const N: usize> Seen<N> {
 
 /// Runs every execution of `model`, and prints how many there were.
 pub fn check(name: &str, model: impl Fn() + Send + Sync + 'static) {
+    check_at(PREEMPTIONS, name, model);
+}
+
+/// As [`check`], with at least so many preemptions: for a small model that needs them to go wrong.
+pub fn check_at(preemptions: usize, name: &str, model: impl Fn() + Send + Sync + 'static) {
     let executions = std::sync::Arc::new(AtomicU64::new(0));
     let counter = executions.clone();
     let start = Instant::now();
     let mut builder = loom::model::Builder::new();
-    builder.preemption_bound.get_or_insert(PREEMPTIONS);
+    builder.preemption_bound = Some(builder.preemption_bound.unwrap_or(PREEMPTIONS).max(preemptions));
     builder.max_branches = builder.max_branches.max(MAX_BRANCHES);
     builder.check(move || {
         counter.fetch_add(1, Relaxed);

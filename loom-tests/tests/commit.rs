@@ -3,9 +3,10 @@
 
 use loom_tests::{Heap, Seen, Shape, append, appender, check, dense, spawn};
 use shmlog::model::append::Append;
-use shmlog::model::commit::End;
+use shmlog::model::commit::{self, End};
 use shmlog::model::cursor::{Cursor, Step};
 use shmlog::model::exclusive::Exclusive;
+use shmlog::model::layout::entry::Tag;
 use shmlog::model::locate;
 use shmlog::model::memory::Memory;
 use shmlog::model::tip::Blocked;
@@ -133,6 +134,27 @@ fn a_record_that_is_found_is_complete() {
                 assert_eq!(heap.get(heap.window(0).payload(word).unwrap()), [7]);
             }
             SEEN.mark(usize::from(word.is_some()));
+        });
+        appender.join().unwrap();
+        reader.join().unwrap();
+    });
+    SEEN.assert_all();
+}
+
+/// What lies before the end is complete for who looks at nothing else: so one who finds a close may write into the
+/// window that the closer had given up.
+#[test]
+fn what_comes_before_the_end_is_complete() {
+    static SEEN: Seen<2> = Seen::new(["nothing", "a record"]);
+    check("what_comes_before_the_end_is_complete", || {
+        let heap = Heap::new(ROOMY);
+        let appender = spawn(&heap, |heap| append(&mut Exclusive::attach(heap).unwrap(), heap, 7).unwrap());
+        let reader = spawn(&heap, |heap| {
+            let end = commit::find_end(heap.window(0).index, Tag::of_lap(1), 0);
+            if end == End::Open(1) {
+                assert_eq!(heap.get(&heap.window(0).arena[..1]), [7]);
+            }
+            SEEN.mark(usize::from(end == End::Open(1)));
         });
         appender.join().unwrap();
         reader.join().unwrap();

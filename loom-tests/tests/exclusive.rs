@@ -17,11 +17,11 @@ const LONG: Shape =
     Shape { windows: 4, entries: 2, lines: 1, slots: 1, retention: Retention::Keep, first: 0, refuses: false };
 
 /// Two roles take the append lock after each other; a reader follows.
-#[test]
-fn the_lock_is_handed_over() {
-    static SEEN: Seen<4> = Seen::new(["the first role first", "the second role first", "nothing read", "all read"]);
-    check("the_lock_is_handed_over", || {
-        let heap = Heap::new(LONG);
+fn handed_over(name: &str, shape: Shape) {
+    let names = ["the first role first", "the second role first", "nothing read", "all read"];
+    let seen: &Seen<4> = Box::leak(Box::new(Seen::new(names)));
+    check(name, move || {
+        let heap = Heap::new(shape);
         let lock = Arc::new(Mutex::new(()));
         let roles = [1, 3].map(|value| {
             let lock = lock.clone();
@@ -44,15 +44,26 @@ fn the_lock_is_handed_over() {
         });
         let [first, second] = roles.map(|role| role.join().unwrap());
         let read = reader.join().unwrap();
-        SEEN.mark_if(0, first == 0);
-        SEEN.mark_if(1, second == 0);
-        SEEN.mark_if(2, read.is_empty());
-        SEEN.mark_if(3, read.len() == 2);
+        seen.mark_if(0, first == 0);
+        seen.mark_if(1, second == 0);
+        seen.mark_if(2, read.is_empty());
+        seen.mark_if(3, read.len() == 2);
         let appended = if first == 0 { [1, 3] } else { [3, 1] };
         assert_eq!(read, appended[..read.len()]);
         dense(&heap, [(first, 1), (second, 3)]);
     });
-    SEEN.assert_all();
+    seen.assert_all();
+}
+
+#[test]
+fn the_lock_is_handed_over() {
+    handed_over("the_lock_is_handed_over", LONG);
+}
+
+/// The second one goes on where the first one stopped.
+#[test]
+fn the_lock_is_handed_over_in_a_segment() {
+    handed_over("the_lock_is_handed_over_in_a_segment", Shape { entries: 4, lines: 2, ..LONG });
 }
 
 /// It rolls over windows that a gated reader keeps.
@@ -86,6 +97,42 @@ fn it_waits_for_a_gate() {
             Err(blocked) => assert!(matches!(blocked, Blocked::Kept(_))),
         }
         SEEN.mark(usize::from(appended[2].is_ok()));
+    });
+    SEEN.assert_all();
+}
+
+/// A gate keeps all of its segment, what its reader has read and what not.
+#[test]
+fn it_waits_for_a_gate_within_a_segment() {
+    static SEEN: Seen<3> = Seen::new(["kept", "went on behind the gate", "both records read, then overwritten"]);
+    check("it_waits_for_a_gate_within_a_segment", || {
+        let heap = Heap::new(Shape { entries: 3, retention: Retention::Gated, ..Shape::default() });
+        let mut before = Exclusive::attach(&*heap).unwrap();
+        (0..4).for_each(|value| assert_eq!(append(&mut before, &heap, value), Ok(value)));
+        drop(before);
+        let alone = spawn(&heap, |heap| {
+            let mut by = Exclusive::attach(heap).unwrap();
+            [4, 5].map(|value| append(&mut by, heap, value).is_ok())
+        });
+        let reader = spawn(&heap, |heap| {
+            let mut cursor = Cursor::at_oldest(heap, Some(heap.hold(0))).unwrap();
+            let first = cursor.seq();
+            for _ in 0..3 {
+                match cursor.step() {
+                    Step::Record(word) => {
+                        assert_eq!(heap.get(cursor.window().payload(word).unwrap()), [cursor.seq()]);
+                        cursor.pass();
+                    }
+                    Step::Moved | Step::Nothing => {}
+                    other => panic!("{other:?} behind a gate"),
+                }
+            }
+            first
+        });
+        let (appended, first) = (alone.join().unwrap(), reader.join().unwrap());
+        SEEN.mark_if(0, first == 0 && !appended[1]);
+        SEEN.mark_if(1, first == 2 && appended[1]);
+        SEEN.mark_if(2, first == 0 && appended[1]);
     });
     SEEN.assert_all();
 }

@@ -8,6 +8,7 @@ use shmlog::model::exclusive::Exclusive;
 use shmlog::model::hold;
 use shmlog::model::memory::{Memory, Retention};
 use shmlog::model::roll::{self, Kept};
+use shmlog::model::sync::Ordering::Relaxed;
 
 /// Uses the first word of a segment's arena.
 fn touch(heap: &Heap, segment: u64) {
@@ -172,6 +173,25 @@ fn who_comes_too_late_goes_to_a_newer_segment() {
         let entered = late.join().unwrap();
         roller.join().unwrap();
         SEEN.mark(usize::from(!entered));
+    });
+    SEEN.assert_all();
+}
+
+/// Of two who give up, one after the other's segment, the slower doesn't take `head` back.
+#[test]
+fn head_does_not_go_back() {
+    static SEEN: Seen<2> = Seen::new(["seen at 1", "seen at 2"]);
+    check("head_does_not_go_back", || {
+        let heap = Heap::new(Shape { windows: 3, ..Shape::default() });
+        let slow = spawn(&heap, |heap| roll::give_up(heap, 3));
+        let quick = spawn(&heap, |heap| [3, 4].map(|next| roll::give_up(heap, next)));
+        let reader = spawn(&heap, |heap| [(); 2].map(|()| heap.control().head.0.load(Relaxed)));
+        assert_eq!((slow.join().unwrap(), quick.join().unwrap()), (Ok(()), [Ok(()); 2]));
+        let seen = reader.join().unwrap();
+        SEEN.mark_if(0, seen[0] == 1);
+        SEEN.mark_if(1, seen[1] == 2);
+        assert!(seen[0] <= seen[1]);
+        assert_eq!(heap.control().head.0.load(Relaxed), 2);
     });
     SEEN.assert_all();
 }

@@ -112,6 +112,28 @@ fn the_first_pin_is_seen() {
     SEEN.assert_all();
 }
 
+/// Two seats are opened while the writer publishes: the count covers them both, whoever comes last.
+#[test]
+fn two_open_their_seats() {
+    static SEEN: Seen<3> = Seen::new(["in the way", "read, then overwritten", "overtaken"]);
+    check("two_open_their_seats", || {
+        let slot = Snapshot::new(2, 2, FIRST);
+        let other = spawn(&slot, |slot| slot.open_seat(0));
+        let pinner = spawn(&slot, |slot| {
+            slot.open_seat(1);
+            pin_and_read(slot, 1)
+        });
+        let writer = spawn(&slot, |slot| publish_many(slot, 2));
+        other.join().unwrap();
+        let (pinned, written) = (pinner.join().unwrap(), writer.join().unwrap());
+        SEEN.mark_if(0, written == Err(Pinned { seat: 1 }) && pinned == Some(FIRST));
+        SEEN.mark_if(1, written.is_ok() && pinned == Some(FIRST));
+        SEEN.mark_if(2, pinned.is_none());
+        settled(&slot);
+    });
+    SEEN.assert_all();
+}
+
 #[test]
 fn two_pin() {
     static SEEN: Seen<3> = Seen::new(["the first in the way", "the second", "both overwritten"]);

@@ -200,6 +200,29 @@ fn run_ahead(heap: &Heap) -> u64 {
     3
 }
 
+/// Who opens late what others opened long ago doesn't take `active` back: a record that is there would be sought
+/// beyond the end.
+#[test]
+fn active_does_not_go_back() {
+    static SEEN: Seen<2> = Seen::new(["not closed yet", "opened"]);
+    check("active_does_not_go_back", || {
+        let heap = Heap::new(Shape { windows: 5, retention: TWO.retention, ..Shape::default() });
+        append(&mut appender(&heap, 0), &heap, 0).unwrap();
+        let slow = spawn(&heap, |heap| {
+            let is_closed = commit::find_end(heap.window(0).index, Tag::of_lap(1), 0) == End::Closed(1);
+            if is_closed {
+                roll::open(heap, 1, 1);
+            }
+            SEEN.mark(usize::from(is_closed));
+        });
+        let quick = spawn(&heap, run_ahead);
+        slow.join().unwrap();
+        assert_eq!(quick.join().unwrap(), 3);
+        assert_eq!(heap.control().active.0.load(Relaxed), 3);
+    });
+    SEEN.assert_all();
+}
+
 /// Who was left behind jumps to the newest segment and numbers from its base.
 #[test]
 fn who_was_left_behind_catches_up() {

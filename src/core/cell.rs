@@ -95,7 +95,7 @@ impl<'m> Cell<'m> {
 
     /// Whether the buffer of `version` held it, whole, up to now.
     ///
-    /// SYNC announce: Acquire fence, pairs with the Release fence in [`Cell::reserve`].
+    /// SYNC announce version: Acquire fence, pairs with the Release fence in [`Cell::announce`].
     #[inline]
     pub fn is_intact(&self, version: u64) -> bool {
         fence(Acquire);
@@ -183,7 +183,7 @@ impl<'m> Cell<'m> {
         if let Some(seat) = board.pinning(pin) {
             return Some(seat);
         }
-        // SYNC announce: who reads a word that is written from here on sees the announcement.
+        // SYNC announce version: who reads a word that is written from here on sees the announcement.
         fence(Release);
         None
     }

@@ -60,6 +60,7 @@ pub enum Found {
 pub fn find<M: Memory>(memory: &M, seq: u64) -> Found {
     for _ in 0..ATTEMPTS {
         let head = memory.control().head.0.load(Relaxed);
+        // SYNC head: Acquire, pairs with the Release in `roll::give_up`: no base or `active` older than the head.
         fence(Acquire);
         let active = roll::active(memory);
         if active.wrapping_sub(head) >= memory.windows() {

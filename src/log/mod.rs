@@ -7,6 +7,7 @@ pub(crate) mod builder;
 pub(crate) mod info;
 pub(crate) mod observe;
 pub(crate) mod parts;
+pub(crate) mod pin;
 pub(crate) mod reader;
 pub(crate) mod record;
 pub(crate) mod seat;

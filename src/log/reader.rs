@@ -39,17 +39,17 @@ pub(crate) type Place = Cursor<'static, Mapped>;
 /// ```
 #[derive(Debug)]
 pub struct Reader {
-    place: Anchored<Place, Mapped>,
-    seat: Option<Seat>,
+    pub(super) place: Anchored<Place, Mapped>,
+    pub(super) seat: Option<Seat>,
     /// For a slot that is taken later.
-    name: String,
+    pub(super) name: String,
     wait: Wait,
     /// Position last told to the board.
     told: u64,
     /// The log keeps everything: every record is held.
-    is_kept: bool,
+    pub(super) is_kept: bool,
     /// A free reader that holds what the log has given up, until it has caught up.
-    is_guest: bool,
+    pub(super) is_guest: bool,
 }
 
 impl Reader {
@@ -93,25 +93,6 @@ impl Reader {
         let mut reader = Self { place, seat, name, wait, told: u64::MAX, is_kept, is_guest };
         reader.tell();
         Ok(reader)
-    }
-
-    /// Lets newcomers enter beside this reader, which is pinned until it is dropped.
-    pub(crate) fn admit_others(&self) {
-        if let Some(seat) = &self.seat {
-            seat.admit_others();
-        }
-    }
-
-    /// As [`Reader::unpin`], but a free reader that came beside another keeps what the log would take from it
-    /// at once.
-    pub(crate) fn unpin_if_retained(&mut self) {
-        let mapped = self.place.mapped();
-        if locate::is_retained(&**mapped, self.place.state().segment()) {
-            self.is_guest = false;
-            self.unpin();
-        } else {
-            self.is_guest = true;
-        }
     }
 
     /// The next record, if there is one. Never waits.
@@ -204,63 +185,6 @@ impl Reader {
         Ok(())
     }
 
-    /// Holds the record the reader stands at, and all newer ones, so that they can be looked at in
-    /// place: appends return `Full` naming this reader once the log has come round to them, until
-    /// it has moved on or [`Reader::unpin`].
-    ///
-    /// # Errors
-    /// [`JoinError::Gone`]: given up already; [`JoinError::NoSeat`]: there is no slot for it, neither when it joined
-    /// nor now; [`JoinError::Os`].
-    pub fn pin(&mut self) -> Result<(), JoinError> {
-        if self.place.state().is_gated() {
-            return Ok(());
-        }
-        let mapped = Arc::clone(self.place.mapped());
-        let seat = self.seat(&mapped)?;
-        for _ in 0..=mapped.windows() {
-            if self.place.with(|mapped, place| place.hold(hold_word(mapped, seat))) {
-                return Ok(());
-            }
-            if !self.pass_given_up() {
-                break;
-            }
-        }
-        let seq = self.position();
-        Err(JoinError::Gone { seq, oldest: locate::oldest(&*mapped).map_or(seq, |(_, base)| base) })
-    }
-
-    /// Goes to the oldest segment, if the reader stands behind the last record of the one before: that was given
-    /// up, but no record is that the reader has not seen.
-    #[cold]
-    fn pass_given_up(&mut self) -> bool {
-        self.place.with(|mapped, place| match Cursor::at_oldest(mapped, None) {
-            Ok(oldest) if oldest.seq() == place.seq() => {
-                *place = oldest;
-                true
-            }
-            _ => false,
-        })
-    }
-
-    /// Its slot, which is taken now if none could be had when it joined.
-    fn seat(&mut self, mapped: &Arc<Mapped>) -> Result<usize, JoinError> {
-        if let Some(seat) = &self.seat {
-            return Ok(seat.index());
-        }
-        let seat = Seat::take(mapped, Role::Reader, &self.name).map_err(|error| match error {
-            JoinError::BoardFull { .. } | JoinError::Observing => JoinError::NoSeat,
-            other => other,
-        })?;
-        Ok(self.seat.insert(seat).index())
-    }
-
-    /// Holds nothing any more; also of a gated reader, which is a free one from here on.
-    pub fn unpin(&mut self) {
-        self.is_guest = false;
-        self.place_mut().let_go();
-        self.place.mapped().ring_room();
-    }
-
     /// Sequence number of the record that comes next.
     pub fn position(&self) -> u64 {
         self.place.state().seq()
@@ -342,13 +266,7 @@ impl Reader {
         }
     }
 
-    /// Whether the segment is not recycled while this reader stands where it does.
-    fn is_held(&self, segment: u64) -> bool {
-        let place = self.place.state();
-        self.is_kept || (place.is_gated() && segment >= place.segment())
-    }
-
-    fn place_mut(&mut self) -> &mut Place {
+    pub(super) fn place_mut(&mut self) -> &mut Place {
         self.place.state_mut()
     }
 

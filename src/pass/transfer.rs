@@ -100,8 +100,13 @@ pub(crate) fn receive<T: Passable>(socket: impl AsFd, prefault: Prefault) -> Res
     let answer = Answer::new(Offer::id_of(&bytes), &attached);
     let answered = socket::send(&socket, answer.as_bytes(), &[], Duration::ZERO);
     let attached = attached?;
-    answered.map_err(|error| PassError::os("answering the offer", error))?;
-    Ok(attached)
+    match answered {
+        // The sender need not wait for an answer, or live: what it gave is here.
+        Err(error) if !matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+            Err(PassError::os("answering the offer", error))
+        }
+        _ => Ok(attached),
+    }
 }
 
 /// Whether a message came for whose descriptors there was no room here.

@@ -8,6 +8,8 @@ use std::os::unix::fs::FileExt;
 const PAGE_BYTES: u64 = 4096;
 const LINES_BITS: u32 = 22;
 const INDEX_OFFSET: u64 = 128;
+const TAG_SHIFT: u32 = 50;
+const TAGS: u64 = 16_383;
 
 /// The region of a log that this process has open.
 #[derive(Debug)]
@@ -40,8 +42,10 @@ impl Lines {
         Ok(if is_open { word & ((1 << LINES_BITS) - 1) } else { 0 })
     }
 
-    /// A word of a segment's index, of whatever lap.
-    pub(crate) fn commit_word(&self, segment: u64, position: u64) -> Result<u64> {
-        self.word(segment, INDEX_OFFSET + 8 * position)
+    /// Whether there is a record or a close at this position of a segment.
+    pub(crate) fn is_committed(&self, segment: u64, position: u64) -> Result<bool> {
+        let lap = segment / self.windows + 1;
+        let tag = self.word(segment, INDEX_OFFSET + 8 * position)? >> TAG_SHIFT;
+        Ok(tag == 1 + lap % TAGS)
     }
 }

@@ -114,7 +114,7 @@ impl<'o> LogStage<'o> {
     fn roll_half(&self) -> Result<()> {
         let close = self.operation.entries - 1;
         let mut predecessor = Victim::start(|| drop(log_play::append_shared(self)))?;
-        while self.lines.commit_word(0, close)? == 0 {
+        while !self.lines.is_committed(0, close)? {
             predecessor.step()?;
         }
         predecessor.kill()?;
@@ -190,7 +190,9 @@ impl Stage for LogStage<'_> {
         self.read()?;
         self.append_many(self.operation.meanwhile)?;
         let active = self.log.info().active;
-        self.before = (active, self.lines.used(active)?, self.victims());
+        // Where nothing is read yet, the victim has appended its first one.
+        let victims = if self.is_reading { self.victims() } else { 1 };
+        self.before = (active, self.lines.used(active)?, victims);
         Ok(())
     }
 

@@ -19,6 +19,10 @@ impl LogStage<'_> {
     pub(crate) fn check_lines(&self) -> Result<()> {
         let (segment, lines, _) = self.before;
         let active = self.log.info().active;
+        // Nobody can use the arena of a segment whose index is full; whoever tries again there may lease anew.
+        if self.lines.is_committed(active, self.operation.entries - 2)? {
+            return Ok(());
+        }
         let gone = self.lines.used(active)? - if active == segment { lines } else { 0 };
         let lease = (WINDOW_BYTES / 16 / LINE_BYTES).max((self.operation.len as u64).div_ceil(LINE_BYTES));
         ensure!(gone <= lease, "{gone} lines of the arena are gone, a lease has {lease}");
@@ -99,6 +103,9 @@ impl LogStage<'_> {
         let is_in_the_way = holds.is_some_and(|held| held + self.operation.windows <= active + 1);
         match blocked {
             Some(AppendError::Full { by: Some(by), .. }) => {
+                // A newcomer stopped while it takes a dead one's slot, before it has cleared that one's pin.
+                let is_heir = by.role.is_none() && holds.is_none() && self.operation.is_half_rolled;
+                let is_in_the_way = is_in_the_way || is_heir;
                 ensure!(
                     by.name() == VICTIM && is_in_the_way,
                     "{by} is said to hold the log, the victim holds {holds:?}"

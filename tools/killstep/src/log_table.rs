@@ -56,7 +56,7 @@ const WAIT: LogOperation = LogOperation {
     windows: 2,
     before: 2 * FULL - 1,
     end: End::Futex,
-    every: 5003,
+    every: 50_021,
     is_unread: true,
     play: play::append_wait,
     ..APPEND
@@ -148,7 +148,7 @@ const ALL: [LogOperation; 41] = [
     named("log reader unpins", QUIET, play::unpin),
     LogOperation { name: "gated reader steps on", before: FULL + 2, play: play::step, ..QUIET },
     LogOperation { name: "gated reader seeks", before: FULL + 2, play: play::seek, ..QUIET },
-    LogOperation { name: "gated reader waits", end: End::Futex, every: 97, play: play::wait, ..QUIET },
+    LogOperation { name: "gated reader waits", end: End::Futex, every: 499, play: play::wait, ..QUIET },
 ];
 
 /// All of them.

@@ -52,7 +52,7 @@ const ALL: [SlotOperation; 17] = [
     named("pin, 4 buffers", READ_4, play::pin),
     named("unpin", READ, play::unpin),
     named("detach snapshot reader", READ, play::detach_reader),
-    SlotOperation { name: "wait for a value", end: End::Futex, every: 7, play: play::wait, ..READ },
+    SlotOperation { name: "wait for a value", end: End::Futex, every: 29, play: play::wait, ..READ },
 ];
 
 /// All of them.

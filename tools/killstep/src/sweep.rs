@@ -83,7 +83,7 @@ impl Sweep {
                 }
             }
         }
-        if self.mode == Mode::Kill && operation.effect() == Effect::Appears {
+        if self.mode == Mode::Kill && operation.effect() == Effect::Appears && report.violations.is_empty() {
             report.check_turn(operation.end() == End::Mark);
         }
         report.took = started.elapsed();

@@ -21,7 +21,7 @@ fn sweep(mode: &str, operations: &str) {
     assert!(!listed.is_empty() && listed.lines().all(|name| said.contains(&row(name))), "{said}");
 }
 
-const APPENDING: &str = "append;batch;reserve;commit;close";
+const APPENDING: &str = "append,;batch;reserve;commit;close";
 const COMING_AND_GOING: &str = "attach;detach;hand-over;log reader;gated reader s";
 const SLOTS: &str = "publish 16;publish 64 B;name;load 16;load 64 B;pin;unpin;wait";
 const OTHERS: &str = "own;publish a state;let;join;allocate";
