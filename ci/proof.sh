@@ -30,8 +30,9 @@ part() {
     printf '%s\n' "$status"
 }
 
-# Copies the lines of the output of part $1 that match $2 into the report, as they are.
+# Copies the lines of the output of part $1 that match $2 into the report, as they are; or as a block.
 table() { cat "$proof/$1.txt" "$proof/$1.err" | grep -E "$2" >>"$report"; }
+lines() { say '```'; table "$1" "$2"; say '```'; }
 
 # The tests of the files given, with the results in lines that cargo prints.
 long() {
@@ -54,26 +55,26 @@ run() {
         adversary)
             part adversary "An adversary with writable mappings" \
                 env SHMLOG_SECONDS="${SHMLOG_SECONDS:-300}" cargo test --release --all-features --test adversary -- --nocapture --test-threads=1
-            table adversary '^\|' ;;
+            lines adversary '^(process|adversary|attacher|exclusive|shared|free|gated|loader|pinner|publisher|[0-9]+ rounds)' ;;
         stress)
             part stress "Stress: pinning, preemption, signals" \
                 env SHMLOG_SECONDS="${SHMLOG_SECONDS:-300}" cargo test --release --all-features --test stress -- --nocapture --test-threads=1
-            table stress '^\|' ;;
+            lines stress '^([0-9]+ rounds|test result)' ;;
         limits)
             part limits "Limits reached on purpose" cargo test --all-features --test limits -- --nocapture --test-threads=1
-            table limits '^(test .*(ok|FAILED)$|SKIPPED)' ;;
+            lines limits '^(test |SKIPPED)' ;;
         long)
             part long "Long versions of the tests" long processes snapshot_kill snapshot_torn hub_siege sigbus
-            table long '^test result' ;;
+            lines long '^test result' ;;
         weaken)
             part weaken "Weakened orderings" tools/weaken.sh
-            table weaken '' ;;
+            lines weaken '(SURVIVED|allowed|mutants)' ;;
         tsan)
             part tsan "ThreadSanitizer" ci/tsan.sh
-            table tsan '^test result' ;;
+            lines tsan '^(==|test result|skipped)' ;;
         models)
             part models "Loom models, three preemptions" env LOOM_MAX_PREEMPTIONS=3 ci/loom.sh
-            table models '^test result' ;;
+            lines models '^test result' ;;
         *) printf 'proof: no part called %s\n' "$1" >&2; exit 2 ;;
     esac
 }
