@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Everything a change must pass: format, lints, tests, doc tests, docs, loom models at their quick bound.
+# Everything a change must pass: format, lints, tests, doc tests, the fuzzer's corpora, docs, loom models at their
+# quick bound. ci/proof.sh does the long versions.
 # Needs cargo only; rustfmt and clippy are used where they are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -18,6 +19,9 @@ cargo check -p shmlog # without optional features
 cargo test --workspace --all-features
 # Cargo builds examples for the tests above, but runs their own only when asked.
 cargo test --all-features --example market
+
+step corpora
+ci/replay.sh
 
 step docs
 RUSTDOCFLAGS="-D warnings" cargo doc -p shmlog --all-features --no-deps --document-private-items
