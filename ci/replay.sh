@@ -9,8 +9,9 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$PWD/target}/replay"
 cargo build --quiet --manifest-path fuzz/Cargo.toml
 scratch="$(mktemp -d "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")/shmlog-replay.XXXXXX")"
 trap 'rm -rf "$scratch"' EXIT
-for corpus in fuzz/corpus/*/; do
-    target="$(basename "$corpus")"
+for source in fuzz/fuzz_targets/*.rs; do
+    target="$(basename "$source" .rs)"
+    corpus="fuzz/corpus/$target/"
     if ! TMPDIR="$scratch" "$CARGO_TARGET_DIR/debug/$target" -timeout=60 -artifact_prefix="$scratch/" "$corpus"* >"$scratch/log" 2>&1; then
         tail -n 40 "$scratch/log" >&2
         echo "$target: one of its inputs fails" >&2

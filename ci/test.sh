@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Everything a change must pass: format, lints, tests, doc tests, the fuzzer's corpora, docs, loom models at their
 # quick bound. ci/proof.sh does the long versions.
-# Needs cargo only; rustfmt and clippy are used where they are installed.
+# Needs cargo only; rustfmt, clippy and a C++ compiler (for libFuzzer) are used where they are installed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 

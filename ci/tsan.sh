@@ -23,7 +23,10 @@ if ((!$#)); then
 fi
 
 target=x86_64-unknown-linux-gnu
-if ! sysroot=$(rustc +nightly --print sysroot 2>/dev/null); then echo "skipped: no nightly toolchain"; exit; fi
+if ! sysroot=$(rustc +nightly --print sysroot 2>/dev/null); then
+    echo "ThreadSanitizer needs a nightly toolchain: rustup toolchain install nightly --profile minimal" >&2
+    exit 2
+fi
 std=()
 flags="-Zsanitizer=thread"
 if [[ -d $sysroot/lib/rustlib/src/rust/library ]]; then
@@ -35,14 +38,16 @@ else
     flags+=" -Cunsafe-allow-abi-mismatch=sanitizer"
 fi
 export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-$root/target}/tsan"
-export RUSTFLAGS="$flags" TSAN_OPTIONS="suppressions=$root/ci/tsan.supp history_size=4"
+export RUSTFLAGS="$flags" TSAN_OPTIONS="suppressions='$root/ci/tsan.supp':history_size=4:${TSAN_OPTIONS:-}"
 
 copy="$CARGO_TARGET_DIR/tree"
 rm -rf "$copy"
 mkdir -p "$copy"
 tar --exclude=target --exclude=.git -cf - . | tar -xmf - -C "$copy"
 cd "$copy"
-grep -rlF '.load(Relaxed)' src | xargs sed -i 's/\.load(Relaxed)/.load(crate::sync::Ordering::Acquire)/g'
+mapfile -t relaxed < <(grep -rlF '.load(Relaxed)' src)
+((${#relaxed[@]})) || { echo "no relaxed load found: has their spelling changed?" >&2; exit 1; }
+sed -i 's/\.load(Relaxed)/.load(crate::sync::Ordering::Acquire)/g' "${relaxed[@]}"
 sed -i "s/^#!\[deny(unsafe_code)\]/&\n#![allow(unused_imports)]/" src/lib.rs
 
 run() {

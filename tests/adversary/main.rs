@@ -74,7 +74,7 @@ fn honest_processes_survive_a_peer_that_lies() {
         }
         seed += 1;
     }
-    println!("{} rounds, {:.0?}\n{}", seed - first_seed(), started.elapsed(), table(&accounts));
+    println!("\n{} rounds, {:.0?}\n{}", seed - first_seed(), started.elapsed(), table(&accounts));
     for (role, account) in &accounts {
         assert!(account.tally.calls > 0, "{role} did nothing");
         assert!(*role == "adversary" || account.tally.fine > 0, "nothing that {role} did went well");

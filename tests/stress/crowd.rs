@@ -60,6 +60,18 @@ pub struct Outcome {
     pub unacknowledged: u64,
 }
 
+impl Outcome {
+    /// Counts another round too.
+    pub fn add(&mut self, other: &Self) {
+        self.records += other.records;
+        self.stops += other.stops;
+        self.kills += other.kills;
+        self.moves += other.moves;
+        self.interruptions += other.interruptions;
+        self.unacknowledged += other.unacknowledged;
+    }
+}
+
 impl Display for Outcome {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let Self { records, stops, kills, unacknowledged, moves, interruptions, .. } = self;
