@@ -3,12 +3,18 @@
 //!
 //! With the first region that a process maps, this crate installs a handler for SIGBUS. It puts a page of
 //! zeroes in place of one that is gone, if that belongs to a region; the operation that came upon it, and
-//! every later one on that region, returns `MemoryLost`. A signal about any other address, or sent by a
-//! process, goes to the handler that was there before, or does what it does by default. Operations pay one
+//! every later one on that region that can fail, returns `MemoryLost` (those that can't, such as `lag` or
+//! `info`, show zeroes). A file that was truncated and made as long again has its pages, and gives no signal:
+//! readers find the magic gone where they find nothing else, appenders at their next lease. A signal about any other address, or sent by a
+//! process, goes to the handler that was there before, or does what it does by default. (The handler of
+//! Rust's standard library, which is there in most programs, then takes itself and this one away.) Operations pay one
 //! load of a word of this process.
 //!
 //! Bytes lent out in place ([`View::as_slice`](crate::View::as_slice), [`Pinned`](crate::Pinned)) become
 //! zeroes under the borrower.
+//!
+//! Pages with an uncorrected memory error (BUS_MCEERR_AR) are handled alike. Where the kernel has no memory
+//! for the page of zeroes, the process dies.
 //!
 //! A program that installs a handler of its own *later* calls [`replace_page`] from it. A thread that
 //! blocks SIGBUS dies of one nevertheless (sigprocmask(2)).

@@ -155,6 +155,52 @@ fn who_waits_learns_that_the_log_was_truncated_even_if_it_is_as_long_again() {
     }
 }
 
+/// Nobody gets a signal: there are pages again, of zeroes.
+#[test]
+fn a_log_that_was_truncated_and_made_as_long_again_is_not_appended_to_for_long() {
+    for (ground, path) in grounds() {
+        let Some(log) = ground.create(&small(), "cut") else { continue };
+        let mut shared = log.appender().unwrap();
+        shared.append(&RECORD).unwrap();
+        let file = path.join("log");
+        let all = len(&file);
+        resize(&file, 0);
+        resize(&file, all);
+        // What is left of the lease.
+        let lost = (0..700).find_map(|_| shared.append(&RECORD).err());
+        assert_eq!(lost, Some(AppendError::MemoryLost));
+        let joined = log.appender().err();
+        assert!(matches!(joined, Some(JoinError::Attach(AttachError::MemoryLost { .. }))), "{joined:?}");
+    }
+}
+
+#[test]
+fn what_a_reader_does_without_reading_is_no_success_either() {
+    for (ground, path) in grounds() {
+        let Some(log) = ground.create(&small(), "cut") else { continue };
+        log.appender().unwrap().append(&RECORD).unwrap();
+        let mut reader = log.reader(Start::Oldest).unwrap();
+        resize(&path.join("log"), 0);
+        assert!(matches!(reader.pin(), Err(JoinError::Attach(AttachError::MemoryLost { .. }))));
+        assert!(matches!(reader.seek(0), Err(JoinError::Attach(AttachError::MemoryLost { .. }))));
+    }
+}
+
+/// Each page in a piece of its own, until a process has as many pieces of mappings as it may have (65,530).
+#[test]
+fn more_pages_can_be_gone_than_a_process_has_mappings() {
+    let len = if common::is_long() { 300 << 20 } else { 1 << 20 };
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("arena");
+    let arena = Arena::create_at(&path, len).unwrap();
+    let all = arena.allocate(len - 8192, 8).unwrap();
+    resize(&path, 0);
+    for page in (0..all.len_bytes / 4096).step_by(2) {
+        let place = shmlog::Allocation { offset_bytes: all.offset_bytes + page * 4096, len_bytes: 8 };
+        assert_eq!(arena.read(place, &mut [0; 8]), Err(ArenaError::MemoryLost));
+    }
+}
+
 #[test]
 fn a_truncated_board_is_an_error_too() {
     for (ground, path) in grounds() {
@@ -184,6 +230,8 @@ fn a_truncated_snapshot_is_an_error() {
         let file = path.join("snapshot");
         let all = len(&file);
         resize(&file, 0);
+        let mut newcomer = state.reader().unwrap();
+        assert!(newcomer.load_newer::<u64>().is_err(), "one that has loaded nothing yet");
         let load = readers[0].load_bytes().err();
         assert!(matches!(load, Some(LoadError::MemoryLost)), "{load:?}");
         let publish = writer.publish_bytes(&[2; 20_000]).err();
@@ -298,6 +346,12 @@ fn calls_who_was_there_before() {
     assert!(CALLED.load(SeqCst));
 }
 
+fn goes_on_as_it_ignored_such() {
+    handle_sigbus(SigHandler::SigIgn);
+    let _log = small().create_memfd("ours").unwrap();
+    raise(Signal::SIGBUS).unwrap();
+}
+
 fn dies_if_left_alone() {
     shmlog::sigbus::leave_alone();
     handle_sigbus(SigHandler::SigDfl);
@@ -317,6 +371,7 @@ fn child_entry() {
         ("dies_of_a_foreign_fault", dies_of_a_foreign_fault),
         ("dies_of_a_signal", dies_of_a_signal),
         ("calls_who_was_there_before", calls_who_was_there_before),
+        ("goes_on_as_it_ignored_such", goes_on_as_it_ignored_such),
         ("dies_if_left_alone", dies_if_left_alone),
     ]);
 }
@@ -324,7 +379,8 @@ fn child_entry() {
 #[test]
 fn what_is_not_the_librarys_is_as_without_it() {
     let kills = [("dies_of_a_foreign_fault", true), ("dies_of_a_signal", true), ("dies_if_left_alone", true)];
-    for (role, is_killed) in kills.into_iter().chain([("calls_who_was_there_before", false)]) {
+    let others = [("calls_who_was_there_before", false), ("goes_on_as_it_ignored_such", false)];
+    for (role, is_killed) in kills.into_iter().chain(others) {
         let status = finish(child(role).spawn().unwrap(), LONG);
         assert_eq!(status.signal() == Some(libc::SIGBUS), is_killed, "{role}: {status}");
         assert!(is_killed || status.success(), "{role}: {status}");

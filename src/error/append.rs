@@ -52,7 +52,7 @@ fn holder(by: Option<&Holder>) -> String {
     )
 }
 
-/// Why a reservation was not committed. The bytes come back.
+/// Why a reservation was not committed. The bytes come back, but where the memory they were in is gone.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{error}")]
 pub struct CommitError {

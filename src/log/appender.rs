@@ -176,6 +176,8 @@ impl<M: Mode> Appender<M> {
                 done => Some(done),
             },
         );
+        // Who was waited for less long than usual is waited for again.
+        self.patience = Patience::default();
         self.patience.stall_wait = stall_wait;
         done.unwrap_or_else(|| last.map_or(Err(AppendError::Corrupt), Err))
     }
@@ -265,7 +267,9 @@ impl<M: Mode> Appender<M> {
         self.patience.begin();
         loop {
             // Zeroes where there is no memory can look like anything.
-            self.check_whole()?;
+            if self.core.mapped().is_lost() {
+                return Err(AppendError::MemoryLost);
+            }
             self.patience.settle(self.core.mapped(), self.seat.index(), blocked)?;
             match attempt(self.core.state_mut()) {
                 Ok(done) => return Ok(done),

@@ -3,7 +3,7 @@
 use crate::core::cursor::Cursor;
 use crate::core::locate;
 use crate::core::memory::Memory;
-use crate::error::JoinError;
+use crate::error::{AttachError, JoinError};
 use crate::log::reader::Reader;
 use crate::log::seat::{Seat, hold_word};
 use crate::mapped::Mapped;
@@ -25,7 +25,11 @@ impl Reader {
         let mapped = Arc::clone(self.place.mapped());
         let seat = self.seat(&mapped)?;
         for _ in 0..=mapped.windows() {
-            if self.place.with(|mapped, place| place.hold(hold_word(mapped, seat))) {
+            let holds = self.place.with(|mapped, place| place.hold(hold_word(mapped, seat)));
+            if mapped.was_lost() {
+                return Err(AttachError::MemoryLost { what: "log" }.into());
+            }
+            if holds {
                 return Ok(());
             }
             if !self.pass_given_up() {

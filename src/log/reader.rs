@@ -182,6 +182,9 @@ impl Reader {
         sought.map_err(|none| no_place(self.place.mapped(), Start::At(seq), none))?;
         self.tell();
         self.place.mapped().ring_room();
+        if self.place.mapped().was_lost() {
+            return Err(AttachError::MemoryLost { what: "log" }.into());
+        }
         Ok(())
     }
 

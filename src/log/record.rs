@@ -24,13 +24,12 @@ impl Guard<'_> {
     /// After reading: whether what was read is the record.
     #[inline]
     fn check(&self) -> Result<(), ReadError> {
+        let is_retained = self.is_held || locate::is_retained(self.mapped, self.segment);
+        // Last: `head` may be gone too.
         if self.mapped.was_lost() {
             return Err(ReadError::MemoryLost);
         }
-        if self.is_held || locate::is_retained(self.mapped, self.segment) {
-            return Ok(());
-        }
-        Err(given_up(self.mapped, self.seq))
+        if is_retained { Ok(()) } else { Err(given_up(self.mapped, self.seq)) }
     }
 }
 

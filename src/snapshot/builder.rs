@@ -13,7 +13,7 @@ use crate::snapshot::preamble::{self, SlotTraits};
 use crate::snapshot::slots::Slots;
 use crate::sync::Fencing;
 use crate::sys::inspect::small_page_bytes;
-use crate::sys::memory::{self, Allocate, HugePage, allocate_range};
+use crate::sys::memory::{self, Allocate, HugePage, allocate_unasked, check_room};
 use std::collections::HashSet;
 use std::fs::File;
 use std::os::fd::OwnedFd;
@@ -278,10 +278,13 @@ fn first_bytes(shape: &SlotGeometry) -> Allocate {
 /// then it counts as a hole (lseek(2), SEEK_HOLE), which a reader does not touch.
 fn allocate_heads(file: &File, shape: &SlotGeometry) -> Result<(), CreateError> {
     let slots = if shape.is_sparse { shape.slots } else { 0 };
-    for slot in 0..slots {
+    let room = check_room(file, slots.saturating_mul(shape.first_buffer()));
+    let heads = (0..slots).map(|slot| {
         let at = shape.first_slot() + slot * shape.slot_bytes();
-        let allocated = allocate_range(file, at, shape.first_buffer());
-        allocated.and_then(|()| file.write_all_at(&[0; 8], at)).map_err(|error| match error.kind() {
+        allocate_unasked(file, at, shape.first_buffer()).and_then(|()| file.write_all_at(&[0; 8], at))
+    });
+    for done in std::iter::once(room).chain(heads) {
+        done.map_err(|error| match error.kind() {
             std::io::ErrorKind::StorageFull => CreateError::NoSpace { wanted_bytes: slots * shape.first_buffer() },
             std::io::ErrorKind::Unsupported => {
                 CreateError::os("a sparse snapshot, on a file system that can't allocate (fallocate)", error)

@@ -146,7 +146,8 @@ impl SnapshotReader {
     /// As [`SnapshotReader::load`].
     #[inline]
     pub fn load_newer<T: FromBytes + IntoBytes>(&mut self) -> Result<Option<Loaded<T>>, LoadError> {
-        if self.changed_since(self.seen) { self.load() } else { Ok(None) }
+        // Before the first version there is nothing to tell memory that is gone by.
+        if self.changed_since(self.seen) || self.seen == 0 { self.load() } else { Ok(None) }
     }
 
     /// Loads the bytes of the value in place of what is in `bytes`. `None`: nothing has been published

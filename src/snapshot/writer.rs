@@ -143,7 +143,11 @@ impl SnapshotWriter {
     pub fn set_name(&mut self, index: usize, name: &str) -> Result<(), PublishError> {
         self.slot(index)?;
         let words = self.slots.name_words(index);
-        match get_name(words) {
+        let old = get_name(words);
+        if self.slots.was_lost() {
+            return Err(PublishError::MemoryLost);
+        }
+        match old {
             Some(old) if old == name => Ok(()),
             None if is_name(name) && self.slots.find(name).is_none() => {
                 put_name(words, name);

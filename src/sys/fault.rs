@@ -2,11 +2,12 @@
 //! mapping is marked as lost; the call in hand finds out and returns an error.
 #![allow(unsafe_code, reason = "a signal handler, and the page it puts in place")]
 
-use crate::sync::{AtomicBool, AtomicUsize, compiler_fence};
+use crate::sync::{AtomicBool, AtomicU32, AtomicUsize, compiler_fence};
 use crate::sync::{Ordering::Acquire, Ordering::Relaxed, Ordering::Release, Ordering::SeqCst};
-use nix::libc::{c_int, c_void, siginfo_t};
+use nix::libc::{BUS_ADRERR, BUS_MCEERR_AR, c_int, c_void, siginfo_t};
 use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, raise, sigaction};
 use rustix::mm::{MapFlags, ProtFlags, mmap_anonymous};
+use rustix::process::getpid;
 use std::sync::{Once, OnceLock};
 
 /// Mappings in a block of the table.
@@ -28,6 +29,8 @@ struct Entry {
     /// 0: no mapping.
     len: AtomicUsize,
     page_bytes: AtomicUsize,
+    /// The process that mapped it; a child may have something else there.
+    pid: AtomicU32,
     is_writable: AtomicBool,
     is_lost: AtomicBool,
 }
@@ -39,6 +42,7 @@ impl Entry {
             base: AtomicUsize::new(0),
             len: AtomicUsize::new(0),
             page_bytes: AtomicUsize::new(0),
+            pid: AtomicU32::new(0),
             is_writable: AtomicBool::new(false),
             is_lost: AtomicBool::new(false),
         }
@@ -49,7 +53,19 @@ impl Entry {
         // SYNC watch: Acquire, pairs with the Release in `Watched::new`.
         let len = self.len.load(Acquire);
         let offset = address.checked_sub(self.base.load(Relaxed)).filter(|&offset| offset < len)?;
-        Some(address - offset % self.page_bytes.load(Relaxed).max(1))
+        let page = address - offset % self.page_bytes.load(Relaxed).max(1);
+        (self.pid.load(Relaxed) == own_pid()).then_some(page)
+    }
+
+    /// Puts zeroes to `len` bytes at `start`.
+    ///
+    /// # Safety
+    /// They lie in the mapping, and the bytes of at least one page there are gone.
+    unsafe fn blank(&self, start: usize, len: usize) -> bool {
+        let write = if self.is_writable.load(Relaxed) { ProtFlags::WRITE } else { ProtFlags::empty() };
+        let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
+        // SAFETY: the bytes lie in a mapping of this crate, which stays mapped.
+        unsafe { mmap_anonymous(start as *mut c_void, len, ProtFlags::READ | write, flags) }.is_ok()
     }
 }
 
@@ -92,6 +108,7 @@ impl Watched {
         entry.base.store(base, Relaxed);
         entry.page_bytes.store(page_bytes, Relaxed);
         entry.is_writable.store(is_writable, Relaxed);
+        entry.pid.store(own_pid(), Relaxed);
         // SYNC watch: Release.
         entry.len.store(len, Release);
         Self(entry)
@@ -139,13 +156,17 @@ pub(crate) unsafe fn replace(address: usize) -> bool {
     let Some((entry, page)) = TABLE.all().find_map(|entry| entry.page_at(address).map(|page| (entry, page))) else {
         return false;
     };
-    let write = if entry.is_writable.load(Relaxed) { ProtFlags::WRITE } else { ProtFlags::empty() };
-    let len = entry.page_bytes.load(Relaxed);
-    let flags = MapFlags::PRIVATE | MapFlags::FIXED | MapFlags::NORESERVE;
     entry.is_lost.store(true, Relaxed);
     IS_ANY_LOST.store(true, Relaxed);
-    // SAFETY: the page lies in a mapping of this crate, which stays mapped; its bytes are gone.
-    unsafe { mmap_anonymous(page as *mut c_void, len, ProtFlags::READ | write, flags) }.is_ok()
+    // SAFETY: the page lies in the mapping, and is gone.
+    let is_page = unsafe { entry.blank(page, entry.page_bytes.load(Relaxed)) };
+    // A process has only so many pieces of mappings: then all of it at once, which was lost anyway.
+    // SAFETY: this is the mapping.
+    is_page || unsafe { entry.blank(entry.base.load(Relaxed), entry.len.load(Relaxed)) }
+}
+
+fn own_pid() -> u32 {
+    getpid().as_raw_nonzero().get().unsigned_abs()
 }
 
 fn install() {
@@ -162,8 +183,8 @@ fn install() {
 extern "C" fn on_sigbus(signal: c_int, info: *mut siginfo_t, context: *mut c_void) {
     // SAFETY: the kernel hands a valid siginfo to a handler with SA_SIGINFO.
     let said = unsafe { &*info };
-    // Positive: from the kernel, about an address.
-    if said.si_code > 0 {
+    // From the kernel, about an address that has no memory; not about one that is not aligned.
+    if [BUS_ADRERR, BUS_MCEERR_AR].contains(&said.si_code) {
         // SAFETY: a SIGBUS of the kernel has an address.
         let address = unsafe { said.si_addr() };
         // SAFETY: this is the SIGBUS about `address`.
@@ -174,6 +195,8 @@ extern "C" fn on_sigbus(signal: c_int, info: *mut siginfo_t, context: *mut c_voi
     match BEFORE.get().map(SigAction::handler) {
         Some(SigHandler::SigAction(before)) => before(signal, info, context),
         Some(SigHandler::Handler(before)) => before(signal),
+        // One that a process sent, to a program that ignored such.
+        Some(SigHandler::SigIgn) if said.si_code <= 0 => {}
         _ => die(said.si_code),
     }
 }

@@ -181,15 +181,26 @@ fn reserve(file: &File, len: u64) -> Result<Result<(), ()>, CreateError> {
 /// Allocates a range of a file, which keeps its size. `StorageFull`: not enough room; `Unsupported`: the
 /// file system can't.
 pub(crate) fn allocate_range(file: impl AsFd, offset: u64, len: u64) -> io::Result<()> {
+    check_room(&file, len)?;
+    allocate_unasked(file, offset, len)
+}
+
+/// Makes sure that there is memory for `len` bytes more. `StorageFull`: not enough.
+pub(crate) fn check_room(file: impl AsFd, len: u64) -> io::Result<()> {
+    // Asked for more than there is, a memfd or tmpfs does not refuse: the kernel starts killing.
+    if len > 0 && is_in_memory(&file)? && memory_left()?.is_some_and(|left| len > left) {
+        return Err(io::ErrorKind::StorageFull.into());
+    }
+    Ok(())
+}
+
+/// As [`allocate_range`], where [`check_room`] was asked for all of it before.
+pub(crate) fn allocate_unasked(file: impl AsFd, offset: u64, len: u64) -> io::Result<()> {
     if len == 0 {
         return Ok(());
     }
-    // Asked for more than there is, a memfd or tmpfs does not refuse: the kernel starts killing.
-    if is_in_memory(&file)? && memory_left()?.is_some_and(|left| len > left) {
-        return Err(io::ErrorKind::StorageFull.into());
-    }
     loop {
-        match fallocate(&file, FallocateFlags::empty(), offset, len) {
+        match fallocate(&file, FallocateFlags::KEEP_SIZE, offset, len) {
             Ok(()) => return Ok(()),
             Err(Errno::INTR) => {}
             Err(Errno::NOSPC | Errno::NOMEM | Errno::DQUOT | Errno::FBIG) => {
