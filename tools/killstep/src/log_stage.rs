@@ -7,7 +7,7 @@ use crate::route::End;
 use crate::stage::{Aftermath, Effect, Operation, Stage};
 use crate::victim::Victim;
 use anyhow::{Context, Result, ensure};
-use shmlog::{Appender, Log, Reader, Retention, Shared, Start};
+use shmlog::{AppendError, Appender, Fencing, Log, Reader, Retention, Shared, Start};
 use std::time::{Duration, Instant};
 
 /// The name of every log.
@@ -33,6 +33,7 @@ pub(crate) struct LogOperation {
     pub(crate) windows: u64,
     pub(crate) entries: u64,
     pub(crate) retention: Retention,
+    pub(crate) fencing: Fencing,
     pub(crate) beside: Beside,
     /// Records of others before the victim comes.
     pub(crate) before: u64,
@@ -93,9 +94,9 @@ pub(crate) struct LogStage<'o> {
 
 impl<'o> LogStage<'o> {
     fn set(operation: &'o LogOperation) -> Result<Self> {
-        let LogOperation { windows, entries, retention, before, .. } = *operation;
+        let LogOperation { windows, entries, retention, fencing, before, .. } = *operation;
         let builder = Log::builder().windows(windows).window_bytes(WINDOW_BYTES).entries(entries).retention(retention);
-        let log = builder.slots(SLOTS, SLOTS).create_memfd(NAME)?;
+        let log = builder.fencing(fencing).slots(SLOTS, SLOTS).create_memfd(NAME)?;
         let lines = Lines::of(NAME, windows, WINDOW_BYTES)?;
         let is_gated = retention == Retention::Gated;
         let reader = log.reader_builder().name("survivor").gated(is_gated).start(Start::First)?;
@@ -122,7 +123,8 @@ impl<'o> LogStage<'o> {
         Ok(())
     }
 
-    /// Records by whoever may append, each read at once.
+    /// Records by whoever may append, each read at once. Returns how long one took at most; to become an appender is
+    /// part of the first.
     pub(crate) fn append_many(&mut self, count: u64) -> Result<Duration> {
         let mut longest = Duration::ZERO;
         if count == 0 {
@@ -136,8 +138,11 @@ impl<'o> LogStage<'o> {
             self.appender = Some(appender);
             all?;
         } else {
+            let moment = Instant::now();
             let mut appender = self.log.exclusive_named("newcomer").context("becoming the exclusive appender")?;
-            for _ in 0..count {
+            self.append_by(&mut appender, Author::Newcomer)?;
+            longest = moment.elapsed();
+            for _ in 1..count {
                 longest = longest.max(self.append_by(&mut appender, Author::Newcomer)?);
             }
         }
@@ -171,6 +176,24 @@ impl<'o> LogStage<'o> {
         if self.is_reading { self.ledger.read(&mut self.reader) } else { Ok(true) }
     }
 
+    /// One who was closing the log has died, and `went` is what an append then came to.
+    fn after_close(&mut self, went: Result<()>, recovery: Duration) -> Result<Aftermath> {
+        let is_there = match went.map_err(anyhow::Error::downcast::<AppendError>) {
+            Ok(()) => false,
+            Err(Ok(AppendError::Closed)) => true,
+            Err(Ok(error)) => return Err(error).context("at once"),
+            Err(Err(error)) => return Err(error).context("at once"),
+        };
+        ensure!(self.is_closed()? == is_there, "closed for appenders: {is_there}, not so for readers");
+        self.check_listed()?;
+        if !is_there {
+            self.append_many(self.lap())?;
+            self.append_newcomer()?;
+        }
+        self.dissolve(is_there)?;
+        Ok(Aftermath { is_there: Some(is_there), recovery })
+    }
+
     fn victims(&self) -> u64 {
         self.ledger.next[Author::Victim as usize]
     }
@@ -196,25 +219,22 @@ impl Stage for LogStage<'_> {
         Ok(())
     }
 
+    fn before_death(&mut self) -> Result<()> {
+        self.check_lines()
+    }
+
     fn after_death(&mut self) -> Result<Aftermath> {
-        let moment = Instant::now();
-        if self.operation.is_close {
-            let is_there = self.is_closed()?;
-            let recovery = moment.elapsed();
-            if !is_there {
-                self.append_many(self.lap())?;
-                self.append_newcomer()?;
-                self.dissolve()?;
-            }
-            return Ok(Aftermath { is_there: Some(is_there), recovery });
+        let started = Instant::now();
+        if self.operation.is_unread {
+            self.is_reading = true;
+            self.read()?;
         }
-        self.check_lines()?;
-        self.is_reading = true;
-        self.read()?;
-        // That was no survivor's work.
-        let moment = Instant::now();
-        self.append_many(1).context("at once")?;
-        let recovery = moment.elapsed();
+        let went = self.append_many(1);
+        let recovery = started.elapsed();
+        if self.operation.is_close {
+            return self.after_close(went.map(drop), recovery);
+        }
+        went.context("at once")?;
         let appeared = self.victims() - self.before.2;
         ensure!(appeared <= u64::from(self.operation.effect == Effect::Appears), "{appeared} records appeared");
         self.check_listed()?;
@@ -223,7 +243,7 @@ impl Stage for LogStage<'_> {
         let recovery = recovery.max(self.append_many(self.lap())?);
         self.check_newcomer()?;
         self.append_newcomer()?;
-        self.dissolve()?;
+        self.dissolve(false)?;
         ensure!(self.victims() - self.before.2 == appeared, "a record appeared late");
         let is_there = (self.operation.effect == Effect::Appears).then_some(appeared == 1);
         Ok(Aftermath { is_there, recovery })
@@ -246,7 +266,8 @@ impl Stage for LogStage<'_> {
         if self.operation.is_close {
             ensure!(!is_open && result == self.ledger.seq, "closed at {result}, {} records read", self.ledger.seq);
             ensure!(self.is_closed()?, "open");
-            return Ok(());
+            self.check_listed()?;
+            return self.dissolve(true);
         }
         ensure!(is_open, "closed");
         let appeared = self.victims() - self.before.2;
@@ -259,6 +280,6 @@ impl Stage for LogStage<'_> {
         self.check_listed()?;
         self.append_many(self.lap())?;
         self.append_newcomer()?;
-        self.dissolve()
+        self.dissolve(false)
     }
 }

@@ -4,11 +4,18 @@ use crate::log_stage::{LINE_BYTES, LogStage, SLOTS, WINDOW_BYTES};
 use crate::record::{Author, Ledger};
 use crate::stage::VICTIM;
 use anyhow::{Context, Result, bail, ensure};
-use shmlog::{AppendError, Appender, Exclusive, JoinError, ParticipantInfo, Retention, Role, Shared, Start};
+use shmlog::{AppendError, Appender, Exclusive, JoinError, Mode, ParticipantInfo, Retention, Role, Shared, Start};
 use std::time::{Duration, Instant};
 
 /// How long an append tries unless told otherwise; see `Appender::set_stall_wait`.
 const STALL_WAIT: Duration = Duration::from_millis(100);
+
+/// Nothing is appended to a closed log.
+fn refuse<M: Mode>(appender: &mut Appender<M>) -> Result<()> {
+    let said = appender.append(b"too late");
+    ensure!(said == Err(AppendError::Closed), "appending to a closed log: {said:?}");
+    Ok(())
+}
 
 impl LogStage<'_> {
     fn victim(&self) -> Option<ParticipantInfo> {
@@ -17,15 +24,19 @@ impl LogStage<'_> {
 
     /// No more of the arena is gone than a lease, or one record.
     pub(crate) fn check_lines(&self) -> Result<()> {
-        let (segment, lines, _) = self.before;
+        let (before, lines, _) = self.before;
         let active = self.log.info().active;
-        // Nobody can use the arena of a segment whose index is full; whoever tries again there may lease anew.
-        if self.lines.is_committed(active, self.operation.entries - 2)? {
-            return Ok(());
-        }
-        let gone = self.lines.used(active)? - if active == segment { lines } else { 0 };
+        ensure!(active <= before + 1, "segment {active} is the newest, it was {before}");
         let lease = (WINDOW_BYTES / 16 / LINE_BYTES).max((self.operation.len as u64).div_ceil(LINE_BYTES));
-        ensure!(gone <= lease, "{gone} lines of the arena are gone, a lease has {lease}");
+        // The one just left too, if its window still holds it.
+        for segment in before..=active {
+            // Nobody can use the arena of a segment whose index is full; whoever tries again there may lease anew.
+            if self.lines.is_committed(segment, self.operation.entries - 2)? {
+                continue;
+            }
+            let gone = self.lines.used(segment)? - if segment == before { lines } else { 0 };
+            ensure!(gone <= lease, "{gone} lines of segment {segment} are gone, a lease has {lease}");
+        }
         Ok(())
     }
 
@@ -57,10 +68,14 @@ impl LogStage<'_> {
     }
 
     /// When the survivors have left nobody is there, and nothing is locked.
-    pub(crate) fn dissolve(&mut self) -> Result<()> {
+    pub(crate) fn dissolve(&mut self, is_closed: bool) -> Result<()> {
         self.appender = None;
         let mut alone = self.log.exclusive_named("newcomer").context("when all are gone")?;
-        self.append_by(&mut alone, Author::Newcomer)?;
+        if is_closed {
+            refuse(&mut alone)?;
+        } else {
+            self.append_by(&mut alone, Author::Newcomer)?;
+        }
         drop(alone);
         let crowd: Vec<_> = (0..SLOTS).map(|_| self.log.appender_named("newcomer")).collect::<Result<_, _>>()?;
         drop(crowd);
@@ -78,8 +93,7 @@ impl LogStage<'_> {
         if is_closed {
             let mut newcomer = self.log.appender_named("newcomer").context("a newcomer joins a closed log")?;
             for appender in self.appender.iter_mut().chain([&mut newcomer]) {
-                let said = appender.append(b"too late");
-                ensure!(said == Err(AppendError::Closed), "appending to a closed log: {said:?}");
+                refuse(appender)?;
             }
             drop(newcomer);
             self.check_newcomer()?;

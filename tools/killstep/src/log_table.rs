@@ -5,7 +5,7 @@ use crate::log_stage::{Beside, LogOperation, LogStage};
 use crate::route::End;
 use crate::stage::{Effect, Operation};
 use anyhow::Result;
-use shmlog::Retention;
+use shmlog::{Fencing, Retention};
 
 /// Records that fill a segment.
 const FULL: u64 = 7;
@@ -18,6 +18,7 @@ const APPEND: LogOperation = LogOperation {
     windows: 4,
     entries: FULL + 1,
     retention: Retention::Gated,
+    fencing: Fencing::Asymmetric,
     beside: Beside::Appender,
     before: 2,
     len: 40,
@@ -80,12 +81,19 @@ const fn named(name: &'static str, of: LogOperation, play: fn(&LogStage<'_>) -> 
     LogOperation { name, play, ..of }
 }
 
-const ALL: [LogOperation; 41] = [
+/// With a full fence on both sides.
+const fn portable(name: &'static str, of: LogOperation) -> LogOperation {
+    LogOperation { name, fencing: Fencing::Portable, ..of }
+}
+
+const ALL: [LogOperation; 44] = [
     APPEND,
     LogOperation { name: "append, shared: leases", first_len: LEASE, ..APPEND },
     ROLL,
     ARENA,
     RECYCLE,
+    portable("append, shared: portable", APPEND),
+    portable("append, shared: portable, recycles (gated)", RECYCLE),
     LogOperation { name: "append, shared: recycles (overwrite)", retention: Retention::Overwrite, ..RECYCLE },
     LogOperation { name: "append, shared: follows", meanwhile: FULL, ..APPEND },
     LogOperation {
@@ -145,6 +153,7 @@ const ALL: [LogOperation; 41] = [
     named("detach reader, free", QUIET, play::detach_reader),
     named("detach reader, gated", QUIET, play::detach_gated),
     named("log reader pins", QUIET, play::pin),
+    portable("log reader pins: portable", named("", QUIET, play::pin)),
     named("log reader unpins", QUIET, play::unpin),
     LogOperation { name: "gated reader steps on", before: FULL + 2, play: play::step, ..QUIET },
     LogOperation { name: "gated reader seeks", before: FULL + 2, play: play::seek, ..QUIET },

@@ -109,16 +109,16 @@ impl<'o> ReplicaStage<'o> {
         Ok(as_of)
     }
 
-    /// The log goes on, and an owner with it, for so long that nothing of before is left. Returns how long an append
-    /// and a publication took at most.
-    fn go_round(&mut self) -> Result<Duration> {
+    /// The log goes on, and an owner with it, for so long that nothing of before is left. Returns how long it took
+    /// from `started` to an owner's first state, or a later record and its state if they took longer.
+    fn go_round(&mut self, started: Instant) -> Result<Duration> {
         let mut owner = match self.owner.take() {
             Some(owner) => owner,
             None => self.replica.own("newcomer").context("a newcomer becomes the owner")?,
         };
         // The log may be full of what the owner before kept.
         self.publish(&mut owner, self.newest())?;
-        let mut longest = Duration::ZERO;
+        let mut longest = started.elapsed();
         for _ in 0..2 * WINDOWS * ENTRIES {
             let started = Instant::now();
             self.append()?;
@@ -174,7 +174,7 @@ impl Stage for ReplicaStage<'_> {
     fn after_death(&mut self) -> Result<Aftermath> {
         let started = Instant::now();
         let is_there = self.is_newer()?;
-        let recovery = started.elapsed().max(self.go_round()?);
+        let recovery = self.go_round(started)?;
         let alive: Vec<_> = self.replica.log().info().participants;
         let is_right = alive.iter().all(|one| one.is_alive == Some(one.who.name() != VICTIM));
         ensure!(is_right, "listed: {alive:?}");
@@ -202,7 +202,7 @@ impl Stage for ReplicaStage<'_> {
     fn after_end(&mut self, _result: u64) -> Result<()> {
         let is_there = self.is_newer()?;
         ensure!(is_there == (self.operation.effect == Effect::Appears), "a newer state: {is_there}");
-        self.go_round().map(drop)
+        self.go_round(Instant::now()).map(drop)
     }
 }
 

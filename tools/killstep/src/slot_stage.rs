@@ -4,7 +4,7 @@ use crate::record::{Author, bytes, parse};
 use crate::route::End;
 use crate::stage::{Aftermath, Effect, Operation, Stage, VICTIM};
 use anyhow::{Context, Result, bail, ensure};
-use shmlog::{JoinError, PublishError, Snapshot, SnapshotReader, SnapshotWriter};
+use shmlog::{Fencing, JoinError, PublishError, Snapshot, SnapshotReader, SnapshotWriter};
 use std::time::{Duration, Instant};
 
 /// The name that a slot is given.
@@ -37,6 +37,7 @@ pub(crate) enum Plays {
 pub(crate) struct SlotOperation {
     pub(crate) name: &'static str,
     pub(crate) holds: Holds,
+    pub(crate) fencing: Fencing,
     pub(crate) buffers: u64,
     /// Bytes of all values; in a sparse one of the newest only.
     pub(crate) len: usize,
@@ -94,7 +95,7 @@ pub(crate) fn number_of(found: &[u8]) -> Result<u64> {
 
 impl<'o> SlotStage<'o> {
     fn set(operation: &'o SlotOperation) -> Result<Self> {
-        let builder = Snapshot::builder().buffers(operation.buffers).seats(SEATS);
+        let builder = Snapshot::builder().buffers(operation.buffers).seats(SEATS).fencing(operation.fencing);
         let builder = match operation.holds {
             Holds::Fixed => builder.value_bytes(operation.len as u64),
             Holds::UpTo => builder.capacity_bytes(operation.len as u64),
@@ -168,10 +169,13 @@ impl<'o> SlotStage<'o> {
         self.snapshot.info().slots.first().is_some_and(|slot| slot.has_writer == Some(true))
     }
 
-    /// A writer that comes now takes over; and leaves.
-    fn take_over(&mut self) -> Result<Duration> {
+    /// A writer that comes now takes over; and leaves. Returns how long it took from `started` to its first value, or a
+    /// later one if that took longer.
+    fn take_over(&mut self, started: Instant) -> Result<Duration> {
         let mut writer = self.join()?;
-        let took = self.go_round(&mut writer)?;
+        self.publish(&mut writer).context("at once")?;
+        let first = started.elapsed();
+        let took = first.max(self.go_round(&mut writer)?);
         if self.operation.is_name {
             writer.set_name(0, SLOT_NAME).context("naming the slot after all")?;
             ensure!(self.snapshot.find(SLOT_NAME) == Some(0), "not found by its name");
@@ -245,19 +249,21 @@ impl Stage for SlotStage<'_> {
     }
 
     fn after_death(&mut self) -> Result<Aftermath> {
-        let moment = Instant::now();
+        let started = Instant::now();
+        // The survivors' reader loads.
         let is_there = self.is_there()?;
-        let mut recovery = moment.elapsed();
-        ensure!(self.has_writer() == self.writer.is_some(), "the dead is still the writer");
-        if let Some(mut writer) = self.writer.take() {
-            recovery = recovery.max(self.go_round(&mut writer).context("at once")?);
-        } else {
-            let moment = Instant::now();
-            let writer = self.join()?;
-            recovery = recovery.max(moment.elapsed());
+        let recovery = if let Some(mut writer) = self.writer.take() {
+            self.publish(&mut writer).context("at once")?;
+            let first = started.elapsed();
+            let later = self.go_round(&mut writer)?;
+            ensure!(self.has_writer(), "the writer is not listed");
             drop(writer);
-        }
-        recovery = recovery.max(self.take_over()?);
+            ensure!(!self.has_writer(), "another is listed as the writer");
+            first.max(later).max(self.take_over(Instant::now())?)
+        } else {
+            // That the dead is the writer no more is seen by this.
+            self.take_over(started)?
+        };
         self.check_seats()?;
         let is_there = (self.operation.effect == Effect::Appears).then_some(is_there);
         Ok(Aftermath { is_there, recovery })
@@ -280,7 +286,7 @@ impl Stage for SlotStage<'_> {
         if let Some(mut writer) = self.writer.take() {
             self.go_round(&mut writer)?;
         }
-        self.take_over()?;
+        self.take_over(Instant::now())?;
         self.check_seats()
     }
 }

@@ -5,11 +5,13 @@ use crate::slot_play as play;
 use crate::slot_stage::{Holds, Plays, SlotOperation, SlotStage};
 use crate::stage::{Effect, Operation};
 use anyhow::Result;
+use shmlog::Fencing;
 
 /// Publishing 64 bytes.
 const PUBLISH: SlotOperation = SlotOperation {
     name: "publish 64 B",
     holds: Holds::Fixed,
+    fencing: Fencing::Asymmetric,
     buffers: 2,
     len: 64,
     plays: Plays::Writer { keeps_out: true },
@@ -35,9 +37,10 @@ const fn named(name: &'static str, of: SlotOperation, play: fn(&SlotStage<'_>) -
 const BETWEEN: SlotOperation =
     SlotOperation { plays: Plays::Writer { keeps_out: false }, effect: Effect::Nothing, ..PUBLISH };
 
-const ALL: [SlotOperation; 17] = [
+const ALL: [SlotOperation; 19] = [
     PACKED,
     PUBLISH,
+    SlotOperation { name: "publish 64 B: portable", fencing: Fencing::Portable, ..PUBLISH },
     named("publish 64 B in place", PUBLISH, play::publish_with),
     SlotOperation { name: "publish 64 KiB", holds: Holds::UpTo, buffers: 4, len: 64 << 10, every: 97, ..PUBLISH },
     SlotOperation { name: "publish, sparse slot grows", holds: Holds::Sparse, len: 9000, every: 2003, ..PUBLISH },
@@ -49,6 +52,7 @@ const ALL: [SlotOperation; 17] = [
     SlotOperation { name: "load 64 KiB", len: 64 << 10, every: 97, play: play::load, ..READ_4 },
     named("pin, the first", READ, play::first_pin),
     named("pin", READ, play::pin),
+    SlotOperation { name: "pin: portable", fencing: Fencing::Portable, play: play::pin, ..READ },
     named("pin, 4 buffers", READ_4, play::pin),
     named("unpin", READ, play::unpin),
     named("detach snapshot reader", READ, play::detach_reader),

@@ -39,7 +39,16 @@ pub trait Stage {
     /// Says what is wrong.
     fn meanwhile(&mut self) -> Result<()>;
 
-    /// The victim was killed, which the kernel has just reported: goes on and looks at everything.
+    /// The victim stands where it will die: looks at what its death does not change, and what those who go on do.
+    ///
+    /// # Errors
+    /// Says what is wrong.
+    fn before_death(&mut self) -> Result<()> {
+        Ok(())
+    }
+
+    /// The victim was killed, which the kernel has just reported: goes on at once, which is what the recovery is, from
+    /// here to the end of the first operation; and looks at everything.
     ///
     /// # Errors
     /// Says what is wrong.

@@ -5,7 +5,7 @@ use crate::route::{End, Path};
 use crate::stage::{Aftermath, Effect, Operation, Stage};
 use crate::told::Told;
 use crate::victim::Victim;
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Context, Result, anyhow, ensure};
 use std::time::{Duration, Instant};
 
 /// What is done to a victim.
@@ -105,6 +105,7 @@ impl Sweep {
         nth: usize,
         report: &mut Report,
     ) -> Result<Aftermath> {
+        let detours = report.detours;
         let mut best = self.one(operation, told, path, executed, nth, report)?;
         for _ in 1..TRIES {
             report.longest = report.longest.max(best.recovery);
@@ -112,6 +113,9 @@ impl Sweep {
                 break;
             }
             let again = self.one(operation, told, path, executed, nth, report)?;
+            let is_same_way = report.detours == detours;
+            let [first, second] = [best.is_there, again.is_there];
+            ensure!(!is_same_way || first == second, "there: {first:?}, and with another victim {second:?}");
             if again.recovery < best.recovery {
                 best = again;
             }
@@ -131,6 +135,7 @@ impl Sweep {
         let Scene { victim, mut stage } = arrive(operation, told, path, executed, report)?;
         match self.mode {
             Mode::Kill => {
+                stage.before_death()?;
                 victim.kill()?;
                 stage.after_death()
             }
@@ -148,6 +153,7 @@ impl Sweep {
 fn record(operation: &dyn Operation, told: &Told) -> Result<Path> {
     for _ in 0..3 {
         let Scene { victim, mut stage } = Scene::set(operation, told)?;
+        stage.before_death().context("before the operation")?;
         victim.kill()?;
         stage.after_death().context("killed before the operation")?;
     }

@@ -5,7 +5,9 @@
 use std::process::Command;
 
 /// Victims of each operation.
-const MOST: &str = "16";
+const MOST: &str = "12";
+/// Of those that have many instructions.
+const FEW: &str = "4";
 
 fn killstep(arguments: &[&str]) -> (bool, String) {
     let output = Command::new(env!("CARGO_BIN_EXE_killstep")).args(arguments).output().unwrap();
@@ -14,7 +16,11 @@ fn killstep(arguments: &[&str]) -> (bool, String) {
 }
 
 fn sweep(mode: &str, operations: &str) {
-    let (is_right, said) = killstep(&["--mode", mode, "--most", MOST, "--markdown", "--ops", operations]);
+    sweep_at_most(MOST, mode, operations);
+}
+
+fn sweep_at_most(most: &str, mode: &str, operations: &str) {
+    let (is_right, said) = killstep(&["--mode", mode, "--most", most, "--markdown", "--ops", operations]);
     assert!(is_right, "{said}");
     let (_, listed) = killstep(&["--list", "--ops", operations]);
     let row = |name: &str| format!("\n| {name} | ");
@@ -25,6 +31,9 @@ const APPENDING: &str = "append,;batch;reserve;commit;close";
 const COMING_AND_GOING: &str = "attach;detach;hand-over;log reader;gated reader s";
 const SLOTS: &str = "publish 16;publish 64 B;name;load 16;load 64 B;pin;unpin;wait";
 const OTHERS: &str = "own;publish a state;let;join;allocate";
+const LONG: &str = "publish 64 KiB;load 64 KiB;publish, sparse;gated reader w";
+/// Looks for room very often before it sleeps.
+const SPINNING: &str = "appender waits";
 
 #[test]
 fn killed_while_appending() {
@@ -64,6 +73,34 @@ fn killed_at_a_state_or_an_arena() {
 #[test]
 fn stopped_at_a_state_or_an_arena() {
     sweep("stop", OTHERS);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "millions of instructions, unless optimized")]
+fn killed_in_something_long() {
+    sweep_at_most(FEW, "kill", LONG);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "millions of instructions, unless optimized")]
+fn stopped_in_something_long() {
+    sweep_at_most(FEW, "stop", LONG);
+}
+
+#[test]
+#[cfg_attr(debug_assertions, ignore = "millions of instructions, unless optimized")]
+fn killed_and_stopped_while_waiting_for_room() {
+    sweep_at_most(FEW, "kill", SPINNING);
+    sweep_at_most(FEW, "stop", SPINNING);
+}
+
+#[test]
+fn no_operation_is_left_out() {
+    let (_, all) = killstep(&["--list"]);
+    let swept = [APPENDING, COMING_AND_GOING, SLOTS, OTHERS, LONG, SPINNING].join(";");
+    let (_, covered) = killstep(&["--list", "--ops", &swept]);
+    assert!(all.lines().count() > 60, "{all}");
+    assert_eq!(covered, all);
 }
 
 #[test]
