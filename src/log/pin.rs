@@ -17,7 +17,7 @@ impl Reader {
     ///
     /// # Errors
     /// [`JoinError::Gone`]: given up already; [`JoinError::NoSeat`]: there is no slot for it, neither when it joined
-    /// nor now; [`JoinError::Os`].
+    /// nor now; [`JoinError::Attach`]: memory behind the log is gone; [`JoinError::Os`].
     pub fn pin(&mut self) -> Result<(), JoinError> {
         if self.place.state().is_gated() {
             return Ok(());

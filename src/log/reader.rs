@@ -176,7 +176,8 @@ impl Reader {
     /// Goes to record `seq`, which exists or is the next one. A gate follows.
     ///
     /// # Errors
-    /// [`JoinError::Gone`], [`JoinError::Ahead`]; the reader stays where it is.
+    /// [`JoinError::Gone`], [`JoinError::Ahead`]; the reader stays where it is. [`JoinError::Attach`]: memory behind
+    /// the log is gone.
     pub fn seek(&mut self, seq: u64) -> Result<(), JoinError> {
         let sought = self.place_mut().seek(seq);
         sought.map_err(|none| no_place(self.place.mapped(), Start::At(seq), none))?;
