@@ -28,7 +28,7 @@ if ! sysroot=$(rustc +nightly --print sysroot 2>/dev/null); then
     exit 2
 fi
 std=()
-flags="-Zsanitizer=thread"
+flags="-Zsanitizer=thread --cfg shmlog_words"
 if [[ -d $sysroot/lib/rustlib/src/rust/library ]]; then
     std=(-Zbuild-std)
     # Its threads end with their scope, which is not seen otherwise.

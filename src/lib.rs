@@ -111,6 +111,7 @@ mod snapshot;
 mod sys;
 #[cfg(not(loom))]
 mod wait;
+mod wide;
 
 #[cfg(not(loom))]
 pub use crate::arena::{Allocation, Arena, Typed};

@@ -6,10 +6,10 @@ use crate::core::memory::{Memory, NoBarrier, Retention, Window};
 use crate::error::{AttachError, ReadError};
 use crate::layout::board::{DOORBELLS_OFFSET, Doorbells, SLOTS_OFFSET, Slot};
 use crate::layout::control::{BASES_OFFSET, CONTROL_OFFSET, Control};
-use crate::layout::geometry::INDEX_OFFSET;
+use crate::layout::geometry::{Geometry, INDEX_OFFSET};
 use crate::preamble::{self, Traits};
 use crate::region::{Region, outliving};
-use crate::sync::{AtomicU64, Fencing};
+use crate::sync::{AtomicU64, Fencing, Ordering::Relaxed};
 use crate::sys::{barrier, fault, futex};
 use std::ops::Range;
 use std::os::fd::OwnedFd;
@@ -19,9 +19,13 @@ use std::os::fd::OwnedFd;
 pub struct Mapped {
     control: &'static Control,
     bases: &'static [AtomicU64],
+    /// All windows, one after the other.
+    windows: &'static [AtomicU64],
     slots: &'static [Slot],
     doorbells: Option<&'static Doorbells>,
     traits: Traits,
+    /// The first words of log and board, which are never 0 while there is memory behind them.
+    magics: [&'static AtomicU64; 2],
     // The views above borrow from these two; a mapping does not move when its `Region` does.
     log: Region,
     board: Option<Region>,
@@ -38,6 +42,9 @@ impl Mapped {
         let control: &Control = log.view(CONTROL_OFFSET as u64).ok_or_else(|| wrong_size("log", &log, 0))?;
         let bases = log.words(BASES_OFFSET as u64, traits.geometry.windows);
         let bases = bases.ok_or_else(|| wrong_size("log", &log, traits.geometry.region_bytes()))?;
+        let Geometry { windows, window_bytes, .. } = traits.geometry;
+        let windows = log.words(traits.geometry.first_window(), windows * (window_bytes / 8));
+        let windows = windows.ok_or_else(|| wrong_size("log", &log, traits.geometry.region_bytes()))?;
         let (slots, doorbells) = match &board {
             Some(board) => {
                 let (slots, doorbells) = board_views(board, &traits)?;
@@ -50,7 +57,10 @@ impl Mapped {
         let control = unsafe { outliving(control) };
         // SAFETY: `log` is stored beside the view.
         let bases = unsafe { outliving(bases) };
-        let attached = Self { control, bases, slots, doorbells, traits, log, board, lock };
+        // SAFETY: `log` is stored beside the view.
+        let windows = unsafe { outliving(windows) };
+        let magics = [magic_of(&log)?, board.as_ref().map_or_else(|| magic_of(&log), magic_of)?];
+        let attached = Self { control, bases, windows, slots, doorbells, traits, magics, log, board, lock };
         attached.check_whole()?;
         Ok(attached)
     }
@@ -71,6 +81,13 @@ impl Mapped {
     #[cold]
     pub(crate) fn is_lost(&self) -> bool {
         self.log.is_lost() || self.board.as_ref().is_some_and(Region::is_lost)
+    }
+
+    /// Whether nothing speaks against there being memory behind log and board. Two loads of words that do not change;
+    /// [`Mapped::is_lost`] says what is the matter if something does.
+    #[inline]
+    pub(crate) fn seems_whole(&self) -> bool {
+        !fault::is_any_lost() && self.magics.iter().all(|magic| magic.load(Relaxed) != 0)
     }
 
     /// Before a handle is taken.
@@ -117,6 +134,12 @@ impl Mapped {
 
     pub(crate) fn all_slots(&self) -> &[Slot] {
         self.slots
+    }
+
+    /// After a commit: whether readers wait for a record.
+    #[inline(always)]
+    pub(crate) fn is_awaited(&self) -> bool {
+        self.doorbells.is_some_and(|doorbells| doorbell::is_called(&doorbells.records, self.traits.fencing))
     }
 
     /// After a commit: wakes readers that wait for a record.
@@ -172,6 +195,13 @@ impl Mapped {
     }
 }
 
+/// The first word of a region that is stored beside it.
+fn magic_of(region: &Region) -> Result<&'static AtomicU64, AttachError> {
+    let magic = region.view(0).ok_or_else(|| wrong_size("region", region, 8))?;
+    // SAFETY: the caller stores the region beside the view.
+    Ok(unsafe { outliving(magic) })
+}
+
 fn wrong_size(what: &'static str, region: &Region, expected_bytes: u64) -> AttachError {
     AttachError::WrongSize { what, found_bytes: region.len_bytes(), expected_bytes }
 }
@@ -203,16 +233,20 @@ impl Memory for Mapped {
         self.slots
     }
 
+    #[inline]
+    #[allow(clippy::cast_possible_truncation, reason = "a window is less than 128 MiB, and all are mapped")]
     fn window(&self, segment: u64) -> Window<'_> {
         let geometry = &self.traits.geometry;
-        let at = geometry.first_window() + segment % geometry.windows * geometry.window_bytes;
-        let words = |from, count| self.log.words(at + from, count).unwrap_or(&[]);
-        let arena_offset = geometry.arena_offset();
+        let window_words = geometry.window_bytes as usize / 8;
+        let at = self.place(segment).1 as usize * window_words;
+        // The geometry was checked against the region: every window lies in it.
+        let window = self.windows.get(at..at + window_words).unwrap_or(&[]);
+        let words = |from: usize, count: usize| window.get(from..from + count).unwrap_or(&[]);
+        let (entries, arena) = (geometry.entries as usize, geometry.arena_offset() as usize / 8);
         Window {
-            // The geometry was checked against the region: every window lies in it.
-            bump: words(0, 1).first().unwrap_or(&self.control.active.0),
-            index: words(INDEX_OFFSET as u64, geometry.entries),
-            arena: words(arena_offset, (geometry.window_bytes - arena_offset) / 8),
+            bump: window.first().unwrap_or(&self.control.active.0),
+            index: words(INDEX_OFFSET / 8, entries),
+            arena: window.get(arena..).unwrap_or(&[]),
         }
     }
 

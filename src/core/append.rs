@@ -11,12 +11,44 @@ pub struct Moved;
 
 /// An appender's operations. None waits.
 pub trait Append<'m, M: Memory> {
+    /// Where a quick append stopped.
+    type Stopped: Copy;
+
+    /// Appends a record of `len_bytes` that `write` puts into the words given to it, if the lease and the
+    /// segment have room and nobody else appends. Returns the sequence number. Nothing else is in it, so
+    /// that it is worth having at every place that appends.
+    ///
+    /// # Errors
+    /// Where it stopped: go on by [`Append::append_slowly`], and at once.
+    fn append_quickly(
+        &mut self,
+        kind: Kind,
+        len_bytes: usize,
+        write: impl Fn(&[AtomicU64]),
+    ) -> Result<u64, Self::Stopped>;
+
+    /// Goes on where a quick append stopped.
+    ///
+    /// # Errors
+    /// [`Blocked`]; nothing was appended, nothing is held.
+    fn append_slowly(
+        &mut self,
+        stopped: Self::Stopped,
+        kind: Kind,
+        len_bytes: usize,
+        write: impl Fn(&[AtomicU64]),
+    ) -> Result<u64, Blocked>;
+
     /// Appends a record of `len_bytes` that `write` puts into the words given to it; it may be
     /// called again with other words. Returns the sequence number.
     ///
     /// # Errors
     /// [`Blocked`]; nothing was appended, nothing is held.
-    fn try_append(&mut self, kind: Kind, len_bytes: usize, write: impl Fn(&[AtomicU64])) -> Result<u64, Blocked>;
+    #[inline]
+    fn try_append(&mut self, kind: Kind, len_bytes: usize, write: impl Fn(&[AtomicU64])) -> Result<u64, Blocked> {
+        self.append_quickly(kind, len_bytes, &write)
+            .or_else(|stopped| self.append_slowly(stopped, kind, len_bytes, &write))
+    }
 
     /// Reserves room for a record. Returns its place, in words. What protects it stays until
     /// [`Append::release`].

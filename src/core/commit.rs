@@ -36,7 +36,7 @@ pub enum Attempt {
 /// SYNC commit: Release on success, read by `Cursor::peek`, `find_end` and `locate::committed`
 /// (Acquire). Nothing on failure: who finds a `close` looks for the end again, and `find_end` fences,
 /// before it writes into the next window.
-#[inline]
+#[inline(always)]
 pub fn attempt(slot: &AtomicU64, tag: Tag, guess: u64, word: u64) -> Attempt {
     match slot.compare_exchange(guess, word, Release, Relaxed) {
         Ok(_) => Attempt::Done,

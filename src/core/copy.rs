@@ -2,37 +2,46 @@
 //! makes wrong bytes, never undefined behaviour.
 
 use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::wide;
 
 /// Copies `bytes` into `words`, zero padded to a whole word. What does not fit is left out.
 #[inline]
 pub fn write(words: &[AtomicU64], bytes: &[u8]) {
     let (whole, rest) = bytes.as_chunks::<8>();
-    for (word, chunk) in words.iter().zip(whole) {
-        word.store(u64::from_le_bytes(*chunk), Relaxed);
+    wide::store(words, whole);
+    if !rest.is_empty() {
+        write_rest(words, whole.len(), bytes, rest);
     }
-    if !rest.is_empty()
-        && let Some(word) = words.get(whole.len())
-    {
+}
+
+/// Out of line: most records are whole words, and what this needs would be computed for them too.
+#[inline(never)]
+fn write_rest(words: &[AtomicU64], at: usize, bytes: &[u8], rest: &[u8]) {
+    if let Some(word) = words.get(at) {
         word.store(last_word(bytes, rest), Relaxed);
     }
 }
 
 /// The `rest` (1 to 7 bytes) at the end of `bytes`, zero padded.
-#[inline]
 fn last_word(bytes: &[u8], rest: &[u8]) -> u64 {
     if let Some(eight) = bytes.last_chunk::<8>() {
         return u64::from_le_bytes(*eight) >> (64 - 8 * rest.len());
     }
-    rest.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte))
+    // First and last half overlap, and agree where they do.
+    if let (Some(first), Some(last)) = (rest.first_chunk::<4>(), rest.last_chunk::<4>()) {
+        return u64::from(u32::from_le_bytes(*first)) | u64::from(u32::from_le_bytes(*last)) << (8 * (rest.len() - 4));
+    }
+    if let (Some(first), Some(last)) = (rest.first_chunk::<2>(), rest.last_chunk::<2>()) {
+        return u64::from(u16::from_le_bytes(*first)) | u64::from(u16::from_le_bytes(*last)) << (8 * (rest.len() - 2));
+    }
+    rest.first().map_or(0, |&byte| byte.into())
 }
 
 /// Copies `bytes.len()` bytes out of `words`. What is not there is left as it was.
 #[inline]
 pub fn read(words: &[AtomicU64], bytes: &mut [u8]) {
     let (whole, rest) = bytes.as_chunks_mut::<8>();
-    for (chunk, word) in whole.iter_mut().zip(words) {
-        *chunk = word.load(Relaxed).to_le_bytes();
-    }
+    wide::load(words, whole);
     if !rest.is_empty()
         && let Some(word) = words.get(whole.len())
     {

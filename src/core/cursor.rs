@@ -201,6 +201,18 @@ impl<'m, M: Memory> Cursor<'m, M> {
         }
     }
 
+    /// The record at the place, if there is one and nothing else to know: else [`Cursor::step`] says what there is.
+    #[inline(always)]
+    pub fn record_here(&self) -> Option<u64> {
+        let word = self.window.index.get(self.next)?.load(Relaxed);
+        if !self.tag.is_record(word) {
+            return None;
+        }
+        // SYNC commit, as in `peek`.
+        fence(Acquire);
+        (!self.is_passed()).then_some(word)
+    }
+
     /// Looks at the place and stays there. `Moved`: the segment has ended.
     #[inline]
     pub fn peek(&self) -> Step {
@@ -226,7 +238,7 @@ impl<'m, M: Memory> Cursor<'m, M> {
 
     /// Whether the segment was given up under a reader that does not hold it. Head may move past a
     /// held one, whose window is kept all the same (`roll::give_up`).
-    #[inline]
+    #[inline(always)]
     fn is_passed(&self) -> bool {
         self.gate.is_none() && self.memory.control().head.0.load(Relaxed) > self.segment
     }

@@ -35,13 +35,29 @@ impl<'m, M: Memory> Exclusive<'m, M> {
         Ok(Self { tip })
     }
 
+    /// Commits to `slot`, the next one.
+    #[inline(always)]
+    fn commit_at(&mut self, slot: &'m AtomicU64, kind: Kind, len_bytes: usize, at: usize) -> u64 {
+        let tip = &mut self.tip;
+        let position = tip.next;
+        // SYNC commit: Release, as in `commit::attempt`.
+        slot.store(tip.tag.word(entry::body(kind, len_bytes as u64, at as u64)), Release);
+        tip.next = position + 1;
+        tip.claim_ahead(words_for(len_bytes));
+        // Every time: the branch that saves seven of eight costs more than they do.
+        if let Some(ahead) = tip.open.get(position + AHEAD_ENTRIES) {
+            prefetch_write(ahead);
+        }
+        tip.base.wrapping_add(position as u64)
+    }
+
     #[cold]
     fn reserve_slowly(&mut self, words: usize) -> Result<usize, Blocked> {
         for _ in 0..MAX_FOLLOWS {
             if let End::Final(_) = self.tip.end() {
                 return Err(Blocked::Closed);
             }
-            if self.tip.next < self.tip.last() && self.tip.refill(words)? {
+            if self.tip.next < self.tip.open.len() && self.tip.refill(words)? {
                 return self.tip.cut(words).ok_or(Blocked::Corrupt);
             }
             self.tip.advance()?;
@@ -51,17 +67,33 @@ impl<'m, M: Memory> Exclusive<'m, M> {
 }
 
 impl<'m, M: Memory> Append<'m, M> for Exclusive<'m, M> {
-    #[inline]
-    fn try_append(&mut self, kind: Kind, len_bytes: usize, write: impl Fn(&[AtomicU64])) -> Result<u64, Blocked> {
-        let at = self.try_reserve(len_bytes)?;
-        write(self.tip.payload(at, words_for(len_bytes)));
+    type Stopped = ();
+
+    #[inline(always)]
+    fn append_quickly(&mut self, kind: Kind, len_bytes: usize, write: impl Fn(&[AtomicU64])) -> Result<u64, ()> {
+        let slot = self.tip.open.get(self.tip.next).ok_or(())?;
+        let (at, payload) = self.tip.room(words_for(len_bytes)).ok_or(())?;
+        write(payload);
+        Ok(self.commit_at(slot, kind, len_bytes, at))
+    }
+
+    fn append_slowly(
+        &mut self,
+        (): (),
+        kind: Kind,
+        len_bytes: usize,
+        write: impl Fn(&[AtomicU64]),
+    ) -> Result<u64, Blocked> {
+        let words = words_for(len_bytes);
+        let at = self.reserve_slowly(words)?;
+        write(self.tip.payload(at, words));
         self.try_commit(kind, len_bytes, at).map_err(|Moved| Blocked::Corrupt)
     }
 
     #[inline]
     fn try_reserve(&mut self, len_bytes: usize) -> Result<usize, Blocked> {
         let words = words_for(len_bytes);
-        if self.tip.next < self.tip.last()
+        if self.tip.next < self.tip.open.len()
             && let Some(at) = self.tip.cut(words)
         {
             return Ok(at);
@@ -71,19 +103,8 @@ impl<'m, M: Memory> Append<'m, M> for Exclusive<'m, M> {
 
     #[inline]
     fn try_commit(&mut self, kind: Kind, len_bytes: usize, at: usize) -> Result<u64, Moved> {
-        let tip = &mut self.tip;
-        let position = tip.next;
-        let Some(slot) = tip.window.index.get(position) else { return Err(Moved) };
-        // SYNC commit: Release, as in `commit::attempt`.
-        slot.store(tip.tag.word(entry::body(kind, len_bytes as u64, at as u64)), Release);
-        tip.next = position + 1;
-        tip.fetch_ahead(at, words_for(len_bytes));
-        if position.is_multiple_of(LINE_ENTRIES)
-            && let Some(slot) = tip.window.index.get(position + AHEAD_ENTRIES)
-        {
-            prefetch_write(slot);
-        }
-        Ok(tip.base.wrapping_add(position as u64))
+        let slot = self.tip.open.get(self.tip.next).ok_or(Moved)?;
+        Ok(self.commit_at(slot, kind, len_bytes, at))
     }
 
     #[inline]

@@ -56,7 +56,7 @@ pub enum Found {
     Corrupt,
 }
 
-/// Finds the segment of `seq` by halving the bases between head and active.
+/// Finds the segment of `seq` among the bases between head and active.
 pub fn find<M: Memory>(memory: &M, seq: u64) -> Found {
     for _ in 0..ATTEMPTS {
         let head = memory.control().head.0.load(Relaxed);
@@ -75,7 +75,7 @@ pub fn find<M: Memory>(memory: &M, seq: u64) -> Found {
         if seq < oldest {
             return Found::Gone;
         }
-        if let Some(found) = halve(seq, (head, oldest), active, base) {
+        if let Some(found) = search(seq, (head, oldest), active, base) {
             return found;
         }
     }
@@ -91,11 +91,33 @@ pub fn find_held<M: Memory>(memory: &M, seq: u64, segment: u64, base: u64) -> Fo
         return if segment == active.wrapping_add(1) { Found::In { segment, base } } else { Found::Corrupt };
     }
     let base_of = |segment| Some(memory.base(segment).load(Relaxed));
-    halve(seq, (segment, base), active, base_of).unwrap_or(Found::Corrupt)
+    search(seq, (segment, base), active, base_of).unwrap_or(Found::Corrupt)
 }
 
-/// Halves the segments from `low`, whose base is at most `seq`, to `high`. `None` if a base is.
-fn halve(seq: u64, mut low: (u64, u64), mut high: u64, base: impl Fn(u64) -> Option<u64>) -> Option<Found> {
+/// Searches the segments from `low`, whose base is at most `seq`, to `high`. `None` if a base is.
+///
+/// Guesses once, then halves: segments of records of one length hold equally many, but for the newest.
+#[inline]
+fn search(seq: u64, mut low: (u64, u64), mut high: u64, base: impl Fn(u64) -> Option<u64>) -> Option<Found> {
+    if low.0 < high {
+        let last = base(high)?;
+        if last <= seq {
+            return Some(Found::In { segment: high, base: last });
+        }
+        // Both are of numbers that a peer may have written: a wrong guess costs time.
+        let (ahead, span) = (seq.saturating_sub(low.1), last.saturating_sub(low.1).max(1));
+        let guess = (low.0 + ahead.saturating_mul(high - low.0) / span).min(high - 1);
+        let first = base(guess)?;
+        if first <= seq {
+            let next = base(guess + 1)?;
+            if seq < next {
+                return Some(Found::In { segment: guess, base: first });
+            }
+            low = (guess + 1, next);
+        }
+        // Never below `low`, whatever a peer wrote to its base meanwhile.
+        high = if first <= seq { high - 1 } else { guess.max(low.0 + 1) - 1 };
+    }
     while low.0 < high {
         let middle = low.0 + (high - low.0).div_ceil(2);
         let first = base(middle)?;

@@ -67,17 +67,28 @@ pub trait Memory {
         self.bases().len() as u64
     }
 
+    /// How often the window of `segment` was used before, and which one it is.
+    #[inline(always)]
+    fn place(&self, segment: u64) -> (u64, u64) {
+        let windows = self.windows();
+        // A division takes as long as half of a look-up by number.
+        if windows.is_power_of_two() {
+            return (segment >> windows.trailing_zeros(), segment & (windows - 1));
+        }
+        (segment / windows, segment % windows)
+    }
+
     /// The word that holds the first sequence number of `segment`.
     #[inline]
     #[allow(clippy::cast_possible_truncation, reason = "less than the slice's length")]
     fn base(&self, segment: u64) -> &AtomicU64 {
-        &self.bases()[(segment % self.windows()) as usize]
+        &self.bases()[self.place(segment).1 as usize]
     }
 
     /// How often the window of `segment` has been used, this time included.
     #[inline]
     fn lap(&self, segment: u64) -> u64 {
-        segment / self.windows() + 1
+        self.place(segment).0 + 1
     }
 }
 

@@ -67,6 +67,22 @@ impl Guesses {
     }
 }
 
+/// Where a quick append stopped. But in the first case the segment is still pinned.
+#[derive(Clone, Copy, Debug)]
+pub enum Stopped {
+    /// The segment is no longer there.
+    GivenUp,
+    /// The lease has no room.
+    NoRoom,
+    /// The first attempt to commit failed.
+    At {
+        /// The commit word.
+        word: u64,
+        /// What the attempt found.
+        attempt: Attempt,
+    },
+}
+
 /// See the module. The caller holds the append lock shared and owns `hold`.
 #[derive(Debug)]
 pub struct Shared<'m, M> {
@@ -86,13 +102,69 @@ impl<'m, M: Memory> Shared<'m, M> {
         Ok(Self { tip, hold, guesses: Guesses::new() })
     }
 
-    #[inline]
+    /// The commit word of a record at `at`.
+    #[inline(always)]
+    fn word(&self, kind: Kind, len_bytes: usize, at: usize) -> u64 {
+        self.tip.tag.word(entry::body(kind, len_bytes as u64, at as u64))
+    }
+
+    /// One attempt to commit at the next word.
+    #[inline(always)]
+    fn attempt(&mut self, word: u64) -> Attempt {
+        let tip = &self.tip;
+        // The last word of an index can only take a close.
+        let Some(slot) = tip.open.get(tip.next) else { return Attempt::Ended };
+        commit::attempt(slot, tip.tag, self.guesses.at(tip.window.index, tip.tag, tip.next), word)
+    }
+
+    /// The sequence number of what was just committed.
+    #[inline(always)]
+    fn passed(&mut self) -> u64 {
+        let position = self.tip.next;
+        self.tip.next = position + 1;
+        self.tip.base.wrapping_add(position as u64)
+    }
+
+    /// Goes on after a first attempt to commit `word`.
+    fn commit_further(&mut self, word: u64, mut attempt: Attempt) -> Result<u64, Moved> {
+        let mut walked = 0;
+        loop {
+            match attempt {
+                Attempt::Done => return Ok(self.passed()),
+                Attempt::Stale(now) => self.guesses.correct(self.tip.next, now),
+                Attempt::Ended => return Err(Moved),
+                Attempt::Taken => {
+                    self.tip.next += 1;
+                    walked += 1;
+                    if walked > WALK_ENTRIES {
+                        let (End::Open(at) | End::Closed(at) | End::Final(at)) = self.tip.end();
+                        self.tip.next = at;
+                    }
+                }
+            }
+            attempt = self.attempt(word);
+        }
+    }
+
+    /// Commits what `write` put into the lease, or puts it elsewhere.
+    fn append_further(
+        &mut self,
+        (word, attempt): (u64, Attempt),
+        kind: Kind,
+        len_bytes: usize,
+        write: impl Fn(&[AtomicU64]),
+    ) -> Result<u64, Blocked> {
+        match self.commit_further(word, attempt) {
+            Ok(seq) => Ok(seq),
+            Err(Moved) => self.follow().and_then(|()| self.append_pinned(kind, len_bytes, write)),
+        }
+    }
+
     fn append_pinned(&mut self, kind: Kind, len_bytes: usize, write: impl Fn(&[AtomicU64])) -> Result<u64, Blocked> {
         let words = words_for(len_bytes);
         for _ in 0..MAX_FOLLOWS {
             let at = self.reserve_pinned(words)?;
             write(self.tip.payload(at, words));
-            self.tip.fetch_ahead(at, words);
             match self.try_commit(kind, len_bytes, at) {
                 Ok(seq) => return Ok(seq),
                 Err(Moved) => self.follow()?,
@@ -132,7 +204,7 @@ impl<'m, M: Memory> Shared<'m, M> {
     }
 
     /// Pins the segment, or the newest one if this one has been given up.
-    #[inline]
+    #[inline(always)]
     fn pin(&mut self) -> Result<(), Blocked> {
         if hold::enter(self.tip.memory, self.hold, self.tip.segment) {
             return Ok(());
@@ -149,10 +221,40 @@ impl<'m, M: Memory> Shared<'m, M> {
 }
 
 impl<'m, M: Memory> Append<'m, M> for Shared<'m, M> {
-    #[inline]
-    fn try_append(&mut self, kind: Kind, len_bytes: usize, write: impl Fn(&[AtomicU64])) -> Result<u64, Blocked> {
-        self.pin()?;
-        let result = self.append_pinned(kind, len_bytes, write);
+    type Stopped = Stopped;
+
+    #[inline(always)]
+    fn append_quickly(&mut self, kind: Kind, len_bytes: usize, write: impl Fn(&[AtomicU64])) -> Result<u64, Stopped> {
+        if !hold::enter(self.tip.memory, self.hold, self.tip.segment) {
+            return Err(Stopped::GivenUp);
+        }
+        let words = words_for(len_bytes);
+        let (at, payload) = self.tip.room(words).ok_or(Stopped::NoRoom)?;
+        write(payload);
+        let word = self.word(kind, len_bytes, at);
+        match self.attempt(word) {
+            Attempt::Done => {}
+            other => return Err(Stopped::At { word, attempt: other }),
+        }
+        self.tip.claim_ahead(words);
+        hold::leave(self.hold);
+        Ok(self.passed())
+    }
+
+    fn append_slowly(
+        &mut self,
+        stopped: Stopped,
+        kind: Kind,
+        len_bytes: usize,
+        write: impl Fn(&[AtomicU64]),
+    ) -> Result<u64, Blocked> {
+        if let Stopped::GivenUp = stopped {
+            self.rejoin()?;
+        }
+        let result = match stopped {
+            Stopped::At { word, attempt } => self.append_further((word, attempt), kind, len_bytes, write),
+            Stopped::GivenUp | Stopped::NoRoom => self.append_pinned(kind, len_bytes, write),
+        };
         hold::leave(self.hold);
         result
     }
@@ -162,31 +264,10 @@ impl<'m, M: Memory> Append<'m, M> for Shared<'m, M> {
         self.reserve_pinned(words_for(len_bytes)).inspect_err(|_| hold::leave(self.hold))
     }
 
-    #[inline]
     fn try_commit(&mut self, kind: Kind, len_bytes: usize, at: usize) -> Result<u64, Moved> {
-        let tip = &mut self.tip;
-        let word = tip.tag.word(entry::body(kind, len_bytes as u64, at as u64));
-        let mut walked = 0;
-        while tip.next < tip.last() {
-            let Some(slot) = tip.window.index.get(tip.next) else { break };
-            match commit::attempt(slot, tip.tag, self.guesses.at(tip.window.index, tip.tag, tip.next), word) {
-                Attempt::Done => {
-                    tip.next += 1;
-                    return Ok(tip.base.wrapping_add(tip.next as u64 - 1));
-                }
-                Attempt::Stale(now) => self.guesses.correct(tip.next, now),
-                Attempt::Ended => return Err(Moved),
-                Attempt::Taken => {
-                    tip.next += 1;
-                    walked += 1;
-                    if walked > WALK_ENTRIES {
-                        let (End::Open(at) | End::Closed(at) | End::Final(at)) = tip.end();
-                        tip.next = at;
-                    }
-                }
-            }
-        }
-        Err(Moved)
+        let word = self.word(kind, len_bytes, at);
+        let attempt = self.attempt(word);
+        self.commit_further(word, attempt)
     }
 
     #[inline]

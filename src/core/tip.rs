@@ -10,8 +10,10 @@ use crate::layout::LINE_WORDS;
 use crate::layout::entry::{self, Tag};
 use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::Release, fence};
 
-/// How far ahead of the record just written arena lines are fetched for writing, in words.
-const AHEAD_WORDS: usize = 64;
+/// How many words of the lease are claimed at a time, and how far ahead of the last record: three lines. A reader that is close fetches more than it reads, and would take more lines back before they are written.
+const CLAIM_WORDS: usize = 24;
+/// More than there are.
+const ALL_CLAIMED: usize = usize::MAX;
 /// How many segments one append or close follows, each time finding it ended by others, before it
 /// calls the region corrupt.
 pub(crate) const MAX_FOLLOWS: u32 = 10_000;
@@ -46,6 +48,8 @@ impl From<Kept> for Blocked {
 pub struct Tip<'m, M> {
     pub(crate) memory: &'m M,
     pub(crate) window: Window<'m>,
+    /// The commit words that a record can take: all but the last, which is for a close.
+    pub(crate) open: &'m [AtomicU64],
     pub(crate) segment: u64,
     /// Sequence number of the segment's first record.
     pub(crate) base: u64,
@@ -55,6 +59,8 @@ pub struct Tip<'m, M> {
     /// The lease: words `at..end` of the arena are this appender's alone; none if `at > end`.
     at: usize,
     end: usize,
+    /// The lines of the lease before this word were stored to.
+    claimed: usize,
 }
 
 /// `at` without a lease: not even a record of no words can be cut.
@@ -90,7 +96,10 @@ impl<'m, M: Memory> Tip<'m, M> {
 
     fn at_start(memory: &'m M, segment: u64, base: u64) -> Self {
         let tag = Tag::of_lap(memory.lap(segment));
-        let tip = Self { memory, window: memory.window(segment), segment, base, tag, next: 0, at: NO_LEASE, end: 0 };
+        let window = memory.window(segment);
+        let open = window.index.split_last().map_or(window.index, |(_, open)| open);
+        let tip =
+            Self { memory, window, open, segment, base, tag, next: 0, at: NO_LEASE, end: 0, claimed: ALL_CLAIMED };
         // SYNC lap: Release, pairs with the Acquire fence before a reader's last look at head
         // (`locate::is_retained`). A reader that saw any word written from here on sees that the
         // window's former segment is gone.
@@ -112,13 +121,19 @@ impl<'m, M: Memory> Tip<'m, M> {
     /// Cuts `words` from the lease, if they are there.
     #[inline]
     pub fn cut(&mut self, words: usize) -> Option<usize> {
-        let at = self.at;
-        let end = at + words;
+        self.room(words).map(|(at, _)| at)
+    }
+
+    /// Cuts `words` from the lease, if they are there: their place, and they themselves.
+    #[inline(always)]
+    pub fn room(&mut self, words: usize) -> Option<(usize, &'m [AtomicU64])> {
+        let (at, end) = (self.at, self.at + words);
         if end > self.end {
             return None;
         }
+        let payload = self.window.arena.get(at..end)?;
         self.at = end;
-        Some(at)
+        Some((at, payload))
     }
 
     /// The words of a reservation.
@@ -127,17 +142,40 @@ impl<'m, M: Memory> Tip<'m, M> {
         self.window.arena.get(at..at + words).unwrap_or(&[])
     }
 
-    /// Fetches the lines that the records after the one at `at` will be written to.
-    #[inline]
-    pub fn fetch_ahead(&self, at: usize, words: usize) {
-        let line = LINE_WORDS as usize;
-        let end = at + words + AHEAD_WORDS;
-        let mut ahead = (at + AHEAD_WORDS).next_multiple_of(line);
-        while ahead < end {
-            let Some(word) = self.window.arena.get(ahead) else { return };
-            prefetch_write(word);
-            ahead += line;
+    /// After a commit: sees to it that the lines that are written next are this core's by then.
+    /// A record of `words` was committed; one of several lines has as many stores to lines in the store buffer anyway.
+    #[inline(always)]
+    pub fn claim_ahead(&mut self, words: usize) {
+        if self.at + CLAIM_WORDS > self.claimed && words <= CLAIM_WORDS {
+            self.claim();
         }
+    }
+
+    /// Claims some lines of the lease by storing to each, one right after the other.
+    ///
+    /// A line that a reader has looked at has to be taken back from it before it can be stored to, and stores
+    /// reach the cache in their order: one that waits for its line holds up all after it. As many lines as there
+    /// are stores to in the store buffer are under way at a time. These stores are to as many lines; those of a
+    /// record are to one or two, among many to the stack. A prefetch will not do: for a line that this core
+    /// still has, shared, some processors ignore it (docs/performance.md). It does bring those that it has not.
+    #[cold]
+    #[inline(never)]
+    fn claim(&mut self) {
+        let line = LINE_WORDS as usize;
+        let from = self.at.max(self.claimed).next_multiple_of(line);
+        let Some(free) = self.window.arena.get(from..self.end) else {
+            self.claimed = ALL_CLAIMED;
+            return;
+        };
+        let (now, later) = free.split_at(free.len().min(CLAIM_WORDS));
+        #[cfg(not(loom))]
+        for line in now.chunks(line) {
+            line[0].store(0, Relaxed);
+        }
+        for line in later.chunks(line).take(CLAIM_WORDS / line) {
+            prefetch_write(&line[0]);
+        }
+        self.claimed = if later.is_empty() { ALL_CLAIMED } else { from + CLAIM_WORDS };
     }
 
     /// Leases anew so that `words` can be cut. `Ok(false)`: the arena has no room for them.
@@ -161,6 +199,7 @@ impl<'m, M: Memory> Tip<'m, M> {
             self.at = start;
         }
         self.end = lease.end as usize * line;
+        self.claimed = self.at;
         Ok(true)
     }
 

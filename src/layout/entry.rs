@@ -58,6 +58,13 @@ impl Tag {
         (word ^ self.0) >> TAG_SHIFT == 0
     }
 
+    /// Whether `word` is a record of this lap, alone or a batch, and no close: the upper bit of the kind is next to
+    /// the tag.
+    #[inline(always)]
+    pub fn is_record(self, word: u64) -> bool {
+        (word ^ self.0) >> (KIND_SHIFT + 1) == 0
+    }
+
     /// The commit word of this lap with the given body (see [`body`]).
     #[inline]
     pub fn word(self, body: u64) -> u64 {
@@ -128,6 +135,8 @@ mod tests {
             prop_assert_eq!(kind(word), k);
             prop_assert_eq!(len_bytes(word) as u64, len);
             prop_assert_eq!(offset_words(word) as u64, offset);
+            prop_assert_eq!(Tag::of_lap(lap).is_record(word), matches!(k, Kind::Record | Kind::Batch));
+            prop_assert!(!Tag::of_lap(lap + 1).is_record(word));
         }
     }
 }

@@ -15,6 +15,7 @@ use crate::log::slot::Slot;
 use crate::mapped::Mapped;
 use crate::participant::Role;
 use crate::sync::AtomicU64;
+use crate::sys::fault;
 use crate::wait::{self, Wait};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -112,7 +113,7 @@ impl<M: Mode> Appender<M> {
     /// [`AppendError`]; nothing was appended and nothing consumed.
     #[inline]
     pub fn append(&mut self, bytes: &[u8]) -> Result<u64, AppendError> {
-        self.append_with(Kind::Record, bytes.len(), |words| copy::write(words, bytes))
+        self.append_with(Kind::Record, bytes.len(), move |words| copy::write(words, bytes))
     }
 
     /// Appends several parts as one record: one commit makes all of them visible, in order. Each
@@ -122,7 +123,7 @@ impl<M: Mode> Appender<M> {
     /// [`AppendError`]; nothing was appended and nothing consumed.
     pub fn append_parts(&mut self, parts: &[&[u8]]) -> Result<u64, AppendError> {
         let len_bytes = parts::len_bytes(parts);
-        self.append_with(Kind::Batch, len_bytes, |words| parts::write(words, parts))
+        self.append_with(Kind::Batch, len_bytes, move |words| parts::write(words, parts))
     }
 
     /// Appends plain data.
@@ -221,10 +222,44 @@ impl<M: Mode> Appender<M> {
     }
 
     /// Appends what `write` puts into the words.
-    #[inline]
-    fn append_with(&mut self, kind: Kind, len_bytes: usize, write: impl Fn(&[AtomicU64])) -> Result<u64, AppendError> {
+    ///
+    /// What is captured goes to the functions that are seldom called by value: a reference would keep it, and
+    /// whatever it was made of, in memory all the way.
+    #[inline(always)]
+    fn append_with(
+        &mut self,
+        kind: Kind,
+        len_bytes: usize,
+        write: impl Fn(&[AtomicU64]) + Copy,
+    ) -> Result<u64, AppendError> {
         self.check_len(len_bytes)?;
-        let seq = self.run(|core| core.try_append(kind, len_bytes, &write))?;
+        match self.core.state_mut().append_quickly(kind, len_bytes, write) {
+            Ok(seq) if self.core.mapped().is_awaited() || fault::is_any_lost() => self.finish(seq),
+            Ok(seq) => Ok(seq),
+            Err(stopped) => self.append_slowly(stopped, kind, len_bytes, write),
+        }
+    }
+
+    #[cold]
+    #[inline(never)]
+    fn append_slowly(
+        &mut self,
+        stopped: <M::Core as Append<'static, Mapped>>::Stopped,
+        kind: Kind,
+        len_bytes: usize,
+        write: impl Fn(&[AtomicU64]) + Copy,
+    ) -> Result<u64, AppendError> {
+        let seq = match self.core.state_mut().append_slowly(stopped, kind, len_bytes, write) {
+            Ok(seq) => seq,
+            Err(blocked) => self.settle(blocked, |core| core.try_append(kind, len_bytes, write))?,
+        };
+        self.finish(seq)
+    }
+
+    /// Wakes who waits for the record just appended.
+    #[cold]
+    #[inline(never)]
+    fn finish(&self, seq: u64) -> Result<u64, AppendError> {
         self.ring();
         self.check_whole()?;
         Ok(seq)
@@ -241,7 +276,12 @@ impl<M: Mode> Appender<M> {
         if len_bytes <= self.limit_bytes {
             return Ok(());
         }
-        Err(AppendError::TooLarge { len_bytes, limit_bytes: self.limit_bytes })
+        Err(self.too_large(len_bytes))
+    }
+
+    #[cold]
+    fn too_large(&self, len_bytes: usize) -> AppendError {
+        AppendError::TooLarge { len_bytes, limit_bytes: self.limit_bytes }
     }
 
     #[inline]

@@ -1,6 +1,5 @@
 //! The records that are there now.
 
-use crate::core::cursor::Step;
 use crate::log::reader::{Place, record};
 use crate::log::record::Record;
 use crate::mapped::Mapped;
@@ -17,11 +16,11 @@ pub struct Batch<'r> {
 impl<'r> Iterator for Batch<'r> {
     type Item = Record<'r>;
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<Record<'r>> {
-        let Step::Record(word) = self.place.peek() else { return None };
+        let word = self.place.record_here()?;
         // A damaged word ends the batch; `try_next` says what is wrong.
-        let record = record(self.mapped, self.place, word, self.is_kept).ok()?;
+        let record = record(self.mapped, self.place, word, self.is_kept)?;
         self.place.pass();
         Some(record)
     }

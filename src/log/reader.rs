@@ -101,11 +101,11 @@ impl Reader {
     /// [`ReadError::Lagged`]: call again, it goes on at the oldest record;
     /// [`ReadError::Closed`]: there will be none; [`ReadError::Corrupt`]: a peer broke the rules,
     /// and the position stays.
-    #[inline]
+    #[inline(always)]
     pub fn try_next(&mut self) -> Result<Option<Record<'_>>, ReadError> {
         let Some(word) = self.look()? else { return Ok(None) };
         let (mapped, place) = self.place.both_mut();
-        let record = record(mapped, place, word, self.is_kept)?;
+        let Some(record) = record(mapped, place, word, self.is_kept) else { return Err(corrupt(place)) };
         place.pass();
         Ok(Some(record))
     }
@@ -116,7 +116,8 @@ impl Reader {
     /// As [`Reader::try_next`].
     pub fn peek(&mut self) -> Result<Option<Record<'_>>, ReadError> {
         let Some(word) = self.look()? else { return Ok(None) };
-        record(self.place.mapped(), self.place.state(), word, self.is_kept).map(Some)
+        let place = self.place.state();
+        record(self.place.mapped(), place, word, self.is_kept).map_or_else(|| Err(corrupt(place)), |it| Ok(Some(it)))
     }
 
     /// The next record; waits for it as the reader was told to, until `timeout`.
@@ -145,6 +146,7 @@ impl Reader {
     ///
     /// # Errors
     /// As [`Reader::try_next`].
+    #[inline(always)]
     pub fn batch(&mut self) -> Result<Batch<'_>, ReadError> {
         self.look()?;
         let (mapped, place) = self.place.both_mut();
@@ -206,15 +208,21 @@ impl Reader {
     }
 
     /// The word at the place, passing over the ends of segments.
-    #[inline]
+    #[inline(always)]
     pub(crate) fn look(&mut self) -> Result<Option<u64>, ReadError> {
-        match self.place_mut().step() {
-            Step::Record(word) => Ok(Some(word)),
-            other => self.look_further(other),
+        match self.place.state().record_here() {
+            Some(word) => Ok(Some(word)),
+            None => self.look_further(),
         }
     }
 
-    fn look_further(&mut self, mut step: Step) -> Result<Option<u64>, ReadError> {
+    #[inline(never)]
+    fn look_further(&mut self) -> Result<Option<u64>, ReadError> {
+        let mut step = self.place_mut().step();
+        // The usual end of a look, worth no more words than the loads that it takes.
+        if step == Step::Nothing && self.position() == self.told && self.place.mapped().seems_whole() {
+            return Ok(None);
+        }
         // An honest log has no more segments than windows; a hostile one must not keep us.
         for _ in 0..=self.place.mapped().windows() {
             if !matches!(step, Step::Record(_) | Step::Nothing) && self.place.mapped().is_lost() {
@@ -277,9 +285,11 @@ impl Reader {
     /// Tells the board where it is, if that changed.
     fn tell(&mut self) {
         let position = self.position();
-        if let Some(seat) = self.seat.as_ref().filter(|_| position != self.told) {
+        if position != self.told {
             self.told = position;
-            seat.tell(position);
+            if let Some(seat) = &self.seat {
+                seat.tell(position);
+            }
         }
     }
 }
@@ -304,10 +314,16 @@ fn no_place(mapped: &Mapped, start: Start, none: NoPlace) -> JoinError {
 }
 
 /// The record that `word`, found at `place`, announces.
-#[inline]
-pub(crate) fn record<'r>(mapped: &'r Mapped, place: &Place, word: u64, is_kept: bool) -> Result<Record<'r>, ReadError> {
-    let seq = place.seq();
-    let payload = place.window().payload(word).ok_or(ReadError::Corrupt { seq })?;
-    let guard = Guard { mapped, segment: place.segment(), seq, is_held: is_kept || place.is_gated() };
-    Ok(Record::new(View::new(payload, entry::len_bytes(word), guard), entry::kind(word)))
+///
+/// `None`: it announces what does not lie in the arena.
+#[inline(always)]
+pub(crate) fn record<'r>(mapped: &'r Mapped, place: &Place, word: u64, is_kept: bool) -> Option<Record<'r>> {
+    let payload = place.window().payload(word)?;
+    let guard = Guard { mapped, segment: place.segment(), seq: place.seq(), is_held: is_kept || place.is_gated() };
+    Some(Record::new(View::new(payload, entry::len_bytes(word), guard), entry::kind(word)))
+}
+
+#[cold]
+fn corrupt(place: &Place) -> ReadError {
+    ReadError::Corrupt { seq: place.seq() }
 }
