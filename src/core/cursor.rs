@@ -236,6 +236,14 @@ impl<'m, M: Memory> Cursor<'m, M> {
         }
     }
 
+    /// The records from the place to the end of what is there of the segment.
+    #[inline(always)]
+    pub fn run(&self) -> Run<'m> {
+        let head = if self.gate.is_none() { Some(&self.memory.control().head.0) } else { None };
+        let rest = self.window.index.get(self.next..).unwrap_or(&[]);
+        Run { rest, window: self.window, tag: self.tag, head, segment: self.segment, seq: self.seq() }
+    }
+
     /// Whether the segment was given up under a reader that does not hold it. Head may move past a
     /// held one, whose window is kept all the same (`roll::give_up`).
     #[inline(always)]
@@ -280,6 +288,42 @@ impl<'m, M: Memory> Cursor<'m, M> {
     #[inline]
     pub fn window(&self) -> Window<'m> {
         self.window
+    }
+}
+
+/// What a cursor knows of a segment, to go over its records: few enough words to stay in registers.
+#[derive(Debug)]
+pub struct Run<'m> {
+    rest: &'m [AtomicU64],
+    window: Window<'m>,
+    tag: Tag,
+    /// Where to see whether the segment was given up, if it is not held.
+    head: Option<&'m AtomicU64>,
+    /// The segment.
+    pub segment: u64,
+    /// Sequence number of the next record.
+    pub seq: u64,
+}
+
+impl<'m> Run<'m> {
+    /// The commit word and the payload of the next record, as [`Cursor::record_here`] finds it. `None` also where
+    /// the word announces what does not lie in the arena.
+    #[inline(always)]
+    pub fn step(&mut self) -> Option<(u64, &'m [AtomicU64])> {
+        let (slot, rest) = self.rest.split_first()?;
+        let word = slot.load(Relaxed);
+        if !self.tag.is_record(word) {
+            return None;
+        }
+        // SYNC commit, as in `Cursor::peek`.
+        fence(Acquire);
+        if self.head.is_some_and(|head| head.load(Relaxed) > self.segment) {
+            return None;
+        }
+        let payload = self.window.payload(word)?;
+        self.rest = rest;
+        self.seq = self.seq.wrapping_add(1);
+        Some((word, payload))
     }
 }
 

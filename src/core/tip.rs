@@ -161,21 +161,24 @@ impl<'m, M: Memory> Tip<'m, M> {
     #[cold]
     #[inline(never)]
     fn claim(&mut self) {
-        let line = LINE_WORDS as usize;
-        let from = self.at.max(self.claimed).next_multiple_of(line);
-        let Some(free) = self.window.arena.get(from..self.end) else {
+        let from = self.at.max(self.claimed).next_multiple_of(LINE_WORDS as usize);
+        let leased = self.window.arena.get(from..self.end).unwrap_or(&[]);
+        // What is left over at the end of a lease is claimed by writing to it.
+        let Some((now, later)) = leased.split_first_chunk::<CLAIM_WORDS>() else {
             self.claimed = ALL_CLAIMED;
             return;
         };
-        let (now, later) = free.split_at(free.len().min(CLAIM_WORDS));
         #[cfg(not(loom))]
-        for line in now.chunks(line) {
+        for line in now.as_chunks::<{ LINE_WORDS as usize }>().0 {
             line[0].store(0, Relaxed);
         }
-        for line in later.chunks(line).take(CLAIM_WORDS / line) {
-            prefetch_write(&line[0]);
+        let _ = now;
+        if let Some(later) = later.first_chunk::<CLAIM_WORDS>() {
+            for line in later.as_chunks::<{ LINE_WORDS as usize }>().0 {
+                prefetch_write(&line[0]);
+            }
         }
-        self.claimed = if later.is_empty() { ALL_CLAIMED } else { from + CLAIM_WORDS };
+        self.claimed = from + CLAIM_WORDS;
     }
 
     /// Leases anew so that `words` can be cut. `Ok(false)`: the arena has no room for them.

@@ -1,16 +1,27 @@
 //! The records that are there now.
 
-use crate::log::reader::{Place, record};
-use crate::log::record::Record;
+use crate::core::cursor::Run;
+use crate::layout::entry;
+use crate::log::reader::Place;
+use crate::log::record::{Guard, Record, View};
 use crate::mapped::Mapped;
 
 /// Iterator by [`Reader::batch`](crate::Reader::batch). It ends with the segment, so that a gated
 /// reader holds all of its records while any of them lives.
 #[derive(Debug)]
 pub struct Batch<'r> {
-    pub(crate) mapped: &'r Mapped,
-    pub(crate) place: &'r mut Place,
-    pub(crate) is_kept: bool,
+    mapped: &'r Mapped,
+    place: &'r mut Place,
+    run: Run<'static>,
+    is_held: bool,
+}
+
+impl<'r> Batch<'r> {
+    #[inline(always)]
+    pub(crate) fn new(mapped: &'r Mapped, place: &'r mut Place, is_kept: bool) -> Self {
+        let (run, is_held) = (place.run(), is_kept || place.is_gated());
+        Self { mapped, place, run, is_held }
+    }
 }
 
 impl<'r> Iterator for Batch<'r> {
@@ -18,10 +29,11 @@ impl<'r> Iterator for Batch<'r> {
 
     #[inline(always)]
     fn next(&mut self) -> Option<Record<'r>> {
-        let word = self.place.record_here()?;
+        let (seq, segment) = (self.run.seq, self.run.segment);
         // A damaged word ends the batch; `try_next` says what is wrong.
-        let record = record(self.mapped, self.place, word, self.is_kept)?;
+        let (word, payload) = self.run.step()?;
         self.place.pass();
-        Some(record)
+        let guard = Guard { mapped: self.mapped, segment, seq, is_held: self.is_held };
+        Some(Record::new(View::new(payload, entry::len_bytes(word), guard), entry::kind(word)))
     }
 }

@@ -150,7 +150,7 @@ impl Reader {
     pub fn batch(&mut self) -> Result<Batch<'_>, ReadError> {
         self.look()?;
         let (mapped, place) = self.place.both_mut();
-        Ok(Batch { mapped, place, is_kept: self.is_kept })
+        Ok(Batch::new(mapped, place, self.is_kept))
     }
 
     /// Record `seq`, wherever the reader stands. `None`: it does not exist yet.

@@ -137,9 +137,6 @@ impl<'r> View<'r> {
         if !self.guard.is_held {
             return Err(ReadError::NotHeld);
         }
-        if self.words.is_empty() {
-            return Ok(&[]);
-        }
         // SAFETY: the words are `len_bytes` or more bytes of a mapping that lives for `'r`; nobody
         // recycles them (held) and the caller vouches that nobody writes them.
         Ok(unsafe { std::slice::from_raw_parts(self.words.as_ptr().cast(), self.len_bytes) })
