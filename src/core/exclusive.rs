@@ -4,13 +4,8 @@ use crate::core::append::{Append, Moved};
 use crate::core::commit::End;
 use crate::core::memory::Memory;
 use crate::core::tip::{Blocked, MAX_FOLLOWS, Tip};
-use crate::hint::prefetch_write;
-use crate::layout::LINE_ENTRIES;
 use crate::layout::entry::{self, Kind, words_for};
 use crate::sync::{AtomicU64, Ordering::Release};
-
-/// How far ahead of the commit index lines are fetched for writing, in commit words.
-const AHEAD_ENTRIES: usize = 4 * LINE_ENTRIES;
 
 /// See the module. The caller holds the append lock alone.
 #[derive(Debug)]
@@ -43,10 +38,8 @@ impl<'m, M: Memory> Exclusive<'m, M> {
         // SYNC commit: Release, as in `commit::attempt`.
         slot.store(tip.tag.word(entry::body(kind, len_bytes as u64, at as u64)), Release);
         tip.next = position + 1;
-        tip.claim_ahead(words_for(len_bytes));
-        // Every time: the branch that saves seven of eight costs more than they do.
-        if let Some(ahead) = tip.open.get(position + AHEAD_ENTRIES) {
-            prefetch_write(ahead);
+        if tip.claim_ahead(words_for(len_bytes)) {
+            tip.fetch_words();
         }
         tip.base.wrapping_add(position as u64)
     }

@@ -236,7 +236,8 @@ impl<'m, M: Memory> Append<'m, M> for Shared<'m, M> {
             Attempt::Done => {}
             other => return Err(Stopped::At { word, attempt: other }),
         }
-        self.tip.claim_ahead(words);
+        // The commit words are everybody's.
+        let _ = self.tip.claim_ahead(words);
         hold::leave(self.hold);
         Ok(self.passed())
     }

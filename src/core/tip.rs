@@ -6,12 +6,14 @@ use crate::core::hold;
 use crate::core::memory::{Memory, Window};
 use crate::core::roll::{self, Kept};
 use crate::hint::prefetch_write;
-use crate::layout::LINE_WORDS;
 use crate::layout::entry::{self, Tag};
+use crate::layout::{LINE_ENTRIES, LINE_WORDS};
 use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::Release, fence};
 
 /// How many words of the lease are claimed at a time, and how far ahead of the last record: three lines. A reader that is close fetches more than it reads, and would take more lines back before they are written.
 const CLAIM_WORDS: usize = 24;
+/// How far ahead of the commit index lines are fetched for writing, in commit words.
+const AHEAD_ENTRIES: usize = 4 * LINE_ENTRIES;
 /// More than there are.
 const ALL_CLAIMED: usize = usize::MAX;
 /// How many segments one append or close follows, each time finding it ended by others, before it
@@ -144,10 +146,21 @@ impl<'m, M: Memory> Tip<'m, M> {
 
     /// After a commit: sees to it that the lines that are written next are this core's by then.
     /// A record of `words` was committed; one of several lines has as many stores to lines in the store buffer anyway.
+    /// Returns whether it was time for that.
     #[inline(always)]
-    pub fn claim_ahead(&mut self, words: usize) {
-        if self.at + CLAIM_WORDS > self.claimed && words <= CLAIM_WORDS {
+    pub fn claim_ahead(&mut self, words: usize) -> bool {
+        let is_due = self.at + CLAIM_WORDS > self.claimed && words <= CLAIM_WORDS;
+        if is_due {
             self.claim();
+        }
+        is_due
+    }
+
+    /// Asks for a line of the commit words that come next, for an appender that is alone.
+    #[inline(always)]
+    pub fn fetch_words(&self) {
+        if let Some(ahead) = self.open.get(self.next + AHEAD_ENTRIES) {
+            prefetch_write(ahead);
         }
     }
 

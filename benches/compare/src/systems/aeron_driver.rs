@@ -77,7 +77,7 @@ fn run(shape: &Shape, stop: &AtomicBool, started: &Sender<Result<()>>) -> Result
 fn period(shape: &Shape) -> Duration {
     match shape.suite {
         Suite::Rtt => Duration::from_millis(1),
-        _ => Duration::from_micros(50),
+        _ => Duration::from_micros(20),
     }
 }
 
