@@ -22,8 +22,8 @@ pub use expedited::{Expedited, Light};
 pub use heap::{Heap, Shape};
 pub use mortal::{Kernel, Mortal, Watched, mortal};
 pub use roles::{
-    append, append_past_the_dead, appender, closer, dense, drain, helper, recycle_at_one_look, spawn, step_freely,
-    two_segments,
+    Look, append, append_past_the_dead, appender, closer, dense, drain, helper, recycle_at_one_look, spawn,
+    step_freely, two_segments,
 };
 pub use seen::{Seen, check, check_at, check_deaths};
 pub use snapshot::{

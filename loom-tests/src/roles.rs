@@ -140,10 +140,36 @@ pub fn dense(heap: &Heap, appended: impl IntoIterator<Item = (u64, u64)>) {
     assert_eq!(read, appended[given_up..], "lost or overwritten");
 }
 
+/// The ways in which readers look for a record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// By a step.
+    Step,
+    /// The quick way first, as `Reader::try_next`.
+    Quick,
+    /// As a batch, and then by a step.
+    Batch,
+}
+
+impl Look {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Step, Self::Quick, Self::Batch];
+
+    /// What is at the place.
+    pub fn at(self, cursor: &mut Cursor<'_, Heap>) -> Step {
+        let quick = match self {
+            Self::Step => None,
+            Self::Quick => cursor.record_here(),
+            Self::Batch => cursor.run().step().map(|(word, _)| word),
+        };
+        quick.map_or_else(|| cursor.step(), Step::Record)
+    }
+}
+
 /// A step of a free reader: it copies words that may be overwritten meanwhile, and asks afterwards
 /// whether they were still retained.
-pub fn step_freely(cursor: &mut Cursor<'_, Heap>, heap: &Heap) -> (Step, Option<Vec<u64>>) {
-    let step = cursor.step();
+pub fn step_freely(cursor: &mut Cursor<'_, Heap>, heap: &Heap, look: Look) -> (Step, Option<Vec<u64>>) {
+    let step = look.at(cursor);
     let Step::Record(word) = step else { return (step, None) };
     let words = heap.glance(cursor.window().payload(word).expect("in the arena"));
     (step, is_retained(heap, cursor.segment()).then_some(words))

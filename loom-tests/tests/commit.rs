@@ -1,7 +1,7 @@
 //! The commit: appenders and a reader in one segment, and the close that ends it.
 #![cfg(loom)]
 
-use loom_tests::{Heap, Seen, Shape, append, appender, check, dense, spawn};
+use loom_tests::{Heap, Look, Seen, Shape, append, appender, check, dense, spawn};
 use shmlog::model::append::Append;
 use shmlog::model::commit::{self, End};
 use shmlog::model::cursor::{Cursor, Step};
@@ -22,11 +22,11 @@ const ROOMY: Shape = Shape {
 };
 
 /// What a reader that looks `steps` times has read: it starts at the first record.
-fn read(heap: &Heap, steps: u64) -> Vec<u64> {
+fn read(heap: &Heap, steps: u64, look: Look) -> Vec<u64> {
     let mut cursor = Cursor::at_oldest(heap, None).unwrap();
     let mut values = Vec::new();
     for _ in 0..steps {
-        if let Step::Record(word) = cursor.step() {
+        if let Step::Record(word) = look.at(&mut cursor) {
             values.push(heap.get(cursor.window().payload(word).unwrap())[0]);
             cursor.pass();
         }
@@ -82,43 +82,47 @@ fn who_is_overtaken_finds_the_end() {
 #[test]
 fn a_record_that_is_seen_is_complete() {
     static SEEN: Seen<4> = Seen::new(["no record seen", "one seen", "both seen", "the second role's first"]);
-    check("a_record_that_is_seen_is_complete", || {
-        let heap = Heap::new(ROOMY);
-        let roles = [0, 1].map(|slot| {
-            spawn(&heap, move |heap| {
-                let value = slot as u64 + 1;
-                (append(&mut appender(heap, slot), heap, value).unwrap(), value)
-            })
+    for look in Look::ALL {
+        check("a_record_that_is_seen_is_complete", move || {
+            let heap = Heap::new(ROOMY);
+            let roles = [0, 1].map(|slot| {
+                spawn(&heap, move |heap| {
+                    let value = slot as u64 + 1;
+                    (append(&mut appender(heap, slot), heap, value).unwrap(), value)
+                })
+            });
+            let reader = spawn(&heap, move |heap| read(heap, 2, look));
+            let appended = roles.map(|role| role.join().unwrap());
+            let values = reader.join().unwrap();
+            SEEN.mark(values.len());
+            SEEN.mark_if(3, values.first() == Some(&2));
+            for (value, seq) in values.iter().zip(0..) {
+                assert!(appended.contains(&(seq, *value)), "a record is what was appended");
+            }
+            dense(&heap, appended);
         });
-        let reader = spawn(&heap, |heap| read(heap, 2));
-        let appended = roles.map(|role| role.join().unwrap());
-        let values = reader.join().unwrap();
-        SEEN.mark(values.len());
-        SEEN.mark_if(3, values.first() == Some(&2));
-        for (value, seq) in values.iter().zip(0..) {
-            assert!(appended.contains(&(seq, *value)), "a record is what was appended");
-        }
-        dense(&heap, appended);
-    });
+    }
     SEEN.assert_all();
 }
 
 #[test]
 fn an_exclusive_record_that_is_seen_is_complete() {
     static SEEN: Seen<3> = Seen::new(["no record seen", "one seen", "both seen"]);
-    check("an_exclusive_record_that_is_seen_is_complete", || {
-        let heap = Heap::new(ROOMY);
-        let appender = spawn(&heap, |heap| {
-            let mut by = Exclusive::attach(heap).unwrap();
-            [1, 2].map(|value| (append(&mut by, heap, value).unwrap(), value))
+    for look in Look::ALL {
+        check("an_exclusive_record_that_is_seen_is_complete", move || {
+            let heap = Heap::new(ROOMY);
+            let appender = spawn(&heap, |heap| {
+                let mut by = Exclusive::attach(heap).unwrap();
+                [1, 2].map(|value| (append(&mut by, heap, value).unwrap(), value))
+            });
+            let reader = spawn(&heap, move |heap| read(heap, 2, look));
+            let appended = appender.join().unwrap();
+            let values = reader.join().unwrap();
+            SEEN.mark(values.len());
+            assert_eq!(values, [1, 2][..values.len()]);
+            dense(&heap, appended);
         });
-        let reader = spawn(&heap, |heap| read(heap, 2));
-        let appended = appender.join().unwrap();
-        let values = reader.join().unwrap();
-        SEEN.mark(values.len());
-        assert_eq!(values, [1, 2][..values.len()]);
-        dense(&heap, appended);
-    });
+    }
     SEEN.assert_all();
 }
 
@@ -175,7 +179,7 @@ fn the_end_that_is_found_is_a_prefix() {
         });
         let reader = spawn(&heap, |heap| {
             let end = Cursor::at_end(heap, None).unwrap().seq();
-            assert_eq!(read(heap, end).len() as u64, end, "every record before the end is there");
+            assert_eq!(read(heap, end, Look::Step).len() as u64, end, "every record before the end is there");
             end
         });
         let appended = roles.map(|role| role.join().unwrap());

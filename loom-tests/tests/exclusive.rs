@@ -167,7 +167,7 @@ fn its_successor_goes_on() {
         let reader = spawn(&heap, |heap| {
             let mut cursor = Cursor::at_oldest(heap, None).unwrap();
             for _ in 0..2 {
-                let (step, words) = loom_tests::step_freely(&mut cursor, heap);
+                let (step, words) = loom_tests::step_freely(&mut cursor, heap, loom_tests::Look::Step);
                 let seq = cursor.seq();
                 match (step, words) {
                     (Step::Record(_), Some(words)) => {

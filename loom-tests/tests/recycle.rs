@@ -4,7 +4,9 @@
 //! the close and writes to the window. It has met nobody whom the first role waited for.
 #![cfg(loom)]
 
-use loom_tests::{Heap, Seen, Shape, append, appender, check, closer, dense, helper, spawn, step_freely, two_segments};
+use loom_tests::{
+    Heap, Look, Seen, Shape, append, appender, check, closer, dense, helper, spawn, step_freely, two_segments,
+};
 use shmlog::model::append::Append;
 use shmlog::model::commit::{self, Attempt};
 use shmlog::model::cursor::{Cursor, Step};
@@ -17,23 +19,25 @@ use shmlog::model::tip::Blocked;
 #[test]
 fn a_free_reader_accepts_no_mixture() {
     static SEEN: Seen<4> = Seen::new(["read", "copied, then refused", "passed by", "began in segment 1"]);
-    check("a_free_reader_accepts_no_mixture", || {
-        let heap = two_segments(2, Retention::Overwrite);
-        let roles = (closer(&heap), helper(&heap));
-        let reader = spawn(&heap, |heap| {
-            let mut cursor = Cursor::at_oldest(heap, None).unwrap();
-            let seq = cursor.seq();
-            let (step, words) = step_freely(&mut cursor, heap);
-            SEEN.mark_if(0, seq == 0 && words.is_some());
-            SEEN.mark_if(1, seq == 0 && matches!(step, Step::Record(_)) && words.is_none());
-            SEEN.mark_if(2, seq == 0 && step == Step::Passed);
-            SEEN.mark_if(3, seq == 1);
-            assert!(words.is_none_or(|words| words == [10 + seq]), "something else at {seq}");
+    for look in Look::ALL {
+        check("a_free_reader_accepts_no_mixture", move || {
+            let heap = two_segments(2, Retention::Overwrite);
+            let roles = (closer(&heap), helper(&heap));
+            let reader = spawn(&heap, move |heap| {
+                let mut cursor = Cursor::at_oldest(heap, None).unwrap();
+                let seq = cursor.seq();
+                let (step, words) = step_freely(&mut cursor, heap, look);
+                SEEN.mark_if(0, seq == 0 && words.is_some());
+                SEEN.mark_if(1, seq == 0 && matches!(step, Step::Record(_)) && words.is_none());
+                SEEN.mark_if(2, seq == 0 && step == Step::Passed);
+                SEEN.mark_if(3, seq == 1);
+                assert!(words.is_none_or(|words| words == [10 + seq]), "something else at {seq}");
+            });
+            roles.0.join().unwrap().unwrap();
+            roles.1.join().unwrap();
+            reader.join().unwrap();
         });
-        roles.0.join().unwrap().unwrap();
-        roles.1.join().unwrap();
-        reader.join().unwrap();
-    });
+    }
     SEEN.assert_all();
 }
 

@@ -41,6 +41,26 @@ impl From<NoBarrier> for Kept {
 /// # Errors
 /// [`Kept`]: who is in the way.
 pub fn give_up<M: Memory>(memory: &M, next: u64) -> Result<(), Kept> {
+    give_up_fenced(memory, next, || memory.heavy_fence())
+}
+
+/// The same for an appender that is alone. Only appenders pin by the light fence; readers fence fully, so that a
+/// full fence here suffices, and no core is interrupted.
+///
+/// # Errors
+/// [`Kept`]: who is in the way.
+pub fn give_up_alone<M: Memory>(memory: &M, next: u64) -> Result<(), Kept> {
+    give_up_fenced(memory, next, || {
+        fence(SeqCst);
+        Ok(())
+    })
+}
+
+fn give_up_fenced<M: Memory>(
+    memory: &M,
+    next: u64,
+    heavy_fence: impl FnOnce() -> Result<(), NoBarrier>,
+) -> Result<(), Kept> {
     let Some(old) = next.checked_sub(memory.windows()) else { return Ok(()) };
     let head = &memory.control().head.0;
     let held = |slot| Err(Kept::BySlot { slot, segment: old });
@@ -56,7 +76,7 @@ pub fn give_up<M: Memory>(memory: &M, next: u64) -> Result<(), Kept> {
     head.fetch_max(old + 1, Release);
     // Pairs with `light_fence` in `hold::enter`: who entered before head moved is seen now, nobody
     // enters after.
-    memory.heavy_fence()?;
+    heavy_fence()?;
     if let Some(slot) = hold::blocking(memory.slots(), old) {
         return held(slot);
     }

@@ -63,13 +63,16 @@ pub struct Tip<'m, M> {
     end: usize,
     /// The lines of the lease before this word were stored to.
     claimed: usize,
+    /// Nobody else appends.
+    is_alone: bool,
 }
 
 /// `at` without a lease: not even a record of no words can be cut.
 const NO_LEASE: usize = usize::MAX / 2;
 
 impl<'m, M: Memory> Tip<'m, M> {
-    /// A place at the end of the log. With a `hold`, which is entered and still held on return.
+    /// A place at the end of the log. With a `hold`, which is entered and still held on return; without one for
+    /// who appends alone.
     ///
     /// # Errors
     /// [`Blocked::Corrupt`] if head never stays behind active, or the place is beyond what can be counted.
@@ -87,7 +90,7 @@ impl<'m, M: Memory> Tip<'m, M> {
                     }
                     return Err(Blocked::Corrupt);
                 }
-                let mut tip = Self::at_start(memory, segment, base);
+                let mut tip = Self::at_start(memory, segment, base, hold.is_none());
                 let (End::Open(at) | End::Closed(at) | End::Final(at)) = tip.end();
                 tip.next = at;
                 return Ok(tip);
@@ -96,12 +99,23 @@ impl<'m, M: Memory> Tip<'m, M> {
         Err(Blocked::Corrupt)
     }
 
-    fn at_start(memory: &'m M, segment: u64, base: u64) -> Self {
+    fn at_start(memory: &'m M, segment: u64, base: u64, is_alone: bool) -> Self {
         let tag = Tag::of_lap(memory.lap(segment));
         let window = memory.window(segment);
         let open = window.index.split_last().map_or(window.index, |(_, open)| open);
-        let tip =
-            Self { memory, window, open, segment, base, tag, next: 0, at: NO_LEASE, end: 0, claimed: ALL_CLAIMED };
+        let tip = Self {
+            memory,
+            window,
+            open,
+            segment,
+            base,
+            tag,
+            next: 0,
+            at: NO_LEASE,
+            end: 0,
+            claimed: ALL_CLAIMED,
+            is_alone,
+        };
         // SYNC lap: Release, pairs with the Acquire fence before a reader's last look at head
         // (`locate::is_retained`). A reader that saw any word written from here on sees that the
         // window's former segment is gone.
@@ -229,7 +243,8 @@ impl<'m, M: Memory> Tip<'m, M> {
             End::Open(at) => {
                 // Before anything was changed for the next segment, so that the log can still be closed.
                 self.check_next(at)?;
-                roll::give_up(self.memory, self.segment + 1)?;
+                let give_up = if self.is_alone { roll::give_up_alone } else { roll::give_up };
+                give_up(self.memory, self.segment + 1)?;
                 commit::close(self.window.index, self.tag, at, entry::CLOSE_SEGMENT)
             }
             ended => ended,
@@ -238,7 +253,7 @@ impl<'m, M: Memory> Tip<'m, M> {
             End::Closed(count) => {
                 let (segment, base) = self.check_next(count)?;
                 roll::open(self.memory, segment, base);
-                *self = Self::at_start(self.memory, segment, base);
+                *self = Self::at_start(self.memory, segment, base, self.is_alone);
                 Ok(())
             }
             End::Final(_) => Err(Blocked::Closed),
@@ -264,7 +279,7 @@ impl<'m, M: Memory> Tip<'m, M> {
         // More than a lap ahead is impossible while this segment is held.
         if active > self.segment + 1 && active - self.segment < self.memory.windows() {
             let base = self.memory.base(active).load(Relaxed);
-            *self = Self::at_start(self.memory, active, base);
+            *self = Self::at_start(self.memory, active, base, self.is_alone);
         }
     }
 
