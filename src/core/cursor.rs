@@ -3,10 +3,13 @@
 use crate::core::commit::{End, find_end};
 use crate::core::locate::{self, Found};
 use crate::core::memory::{Memory, Window};
+use crate::core::run::Run;
 use crate::core::{hold, roll};
 use crate::layout::entry::{self, Kind, Tag};
 use crate::sync::{AtomicU64, Ordering::Acquire, Ordering::Relaxed, fence};
 
+/// How many records are many.
+const FAR_RECORDS: usize = 64;
 /// How often a place is sought anew because the log is recycled under it.
 const ATTEMPTS: u32 = 1000;
 
@@ -244,6 +247,12 @@ impl<'m, M: Memory> Cursor<'m, M> {
         Run { rest, window: self.window, tag: self.tag, head, segment: self.segment, seq: self.seq() }
     }
 
+    /// Whether there are many records from the place on, in its segment.
+    pub fn is_far_behind(&self) -> bool {
+        let ahead = self.window.index.get(self.next + FAR_RECORDS);
+        ahead.is_some_and(|slot| self.tag.is_record(slot.load(Relaxed)))
+    }
+
     /// Whether the segment was given up under a reader that does not hold it. Head may move past a
     /// held one, whose window is kept all the same (`roll::give_up`).
     #[inline(always)]
@@ -288,42 +297,6 @@ impl<'m, M: Memory> Cursor<'m, M> {
     #[inline]
     pub fn window(&self) -> Window<'m> {
         self.window
-    }
-}
-
-/// What a cursor knows of a segment, to go over its records: few enough words to stay in registers.
-#[derive(Debug)]
-pub struct Run<'m> {
-    rest: &'m [AtomicU64],
-    window: Window<'m>,
-    tag: Tag,
-    /// Where to see whether the segment was given up, if it is not held.
-    head: Option<&'m AtomicU64>,
-    /// The segment.
-    pub segment: u64,
-    /// Sequence number of the next record.
-    pub seq: u64,
-}
-
-impl<'m> Run<'m> {
-    /// The commit word and the payload of the next record, as [`Cursor::record_here`] finds it. `None` also where
-    /// the word announces what does not lie in the arena.
-    #[inline(always)]
-    pub fn step(&mut self) -> Option<(u64, &'m [AtomicU64])> {
-        let (slot, rest) = self.rest.split_first()?;
-        let word = slot.load(Relaxed);
-        if !self.tag.is_record(word) {
-            return None;
-        }
-        // SYNC commit, as in `Cursor::peek`.
-        fence(Acquire);
-        if self.head.is_some_and(|head| head.load(Relaxed) > self.segment) {
-            return None;
-        }
-        let payload = self.window.payload(word)?;
-        self.rest = rest;
-        self.seq = self.seq.wrapping_add(1);
-        Some((word, payload))
     }
 }
 

@@ -10,7 +10,7 @@
 //! | `roll` | giving up an old window, opening it as the next segment |
 //! | `tip` | an appender's place: reserve, write, advance |
 //! | `append`, `shared`, `exclusive` | the two appenders |
-//! | `cursor`, `locate` | a reader's place; finding a record by sequence number |
+//! | `cursor`, `run`, `locate` | a reader's place; going over the records behind it; finding one by number |
 //! | `copy` | bytes to words and back |
 //! | `doorbell` | waking who sleeps |
 //! | `cell` | a snapshot slot: announce, write, publish; load, pin |
@@ -29,5 +29,6 @@ pub mod locate;
 pub mod memory;
 pub mod pins;
 pub mod roll;
+pub mod run;
 pub mod shared;
 pub mod tip;

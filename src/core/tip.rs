@@ -158,9 +158,8 @@ impl<'m, M: Memory> Tip<'m, M> {
         self.window.arena.get(at..at + words).unwrap_or(&[])
     }
 
-    /// After a commit: sees to it that the lines that are written next are this core's by then.
-    /// A record of `words` was committed; one of several lines has as many stores to lines in the store buffer anyway.
-    /// Returns whether it was time for that.
+    /// After the commit of a record of `words`: sees to it that the lines that are written next are this core's by
+    /// then. Returns whether it was time for that. A record of many lines has stores to many lines under way anyway.
     #[inline(always)]
     pub fn claim_ahead(&mut self, words: usize) -> bool {
         let is_due = self.at + CLAIM_WORDS > self.claimed && words <= CLAIM_WORDS;

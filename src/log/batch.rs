@@ -1,6 +1,6 @@
 //! The records that are there now.
 
-use crate::core::cursor::Run;
+use crate::core::run::Run;
 use crate::layout::entry;
 use crate::log::reader::Place;
 use crate::log::record::{Guard, Record, View};

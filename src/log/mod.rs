@@ -5,6 +5,7 @@ pub(crate) mod batch;
 pub(crate) mod blocked;
 pub(crate) mod builder;
 pub(crate) mod info;
+mod linger;
 pub(crate) mod observe;
 pub(crate) mod parts;
 pub(crate) mod pin;

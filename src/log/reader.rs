@@ -7,6 +7,7 @@ use crate::core::memory::{Memory, Retention};
 use crate::error::{AttachError, JoinError, ReadError};
 use crate::layout::entry;
 use crate::log::batch::Batch;
+use crate::log::linger::Linger;
 use crate::log::record::{Guard, Record, View, given_up};
 use crate::log::seat::{Seat, hold_word};
 use crate::log::start::{ReaderBuilder, Start};
@@ -44,6 +45,7 @@ pub struct Reader {
     /// For a slot that is taken later.
     pub(super) name: String,
     wait: Wait,
+    linger: Linger,
     /// Position last told to the board.
     told: u64,
     /// The log keeps everything: every record is held.
@@ -71,8 +73,8 @@ impl Reader {
             place(mapped, gate.map(|index| hold_word(mapped, index)), start)
         });
         let place = place.map_err(|none| no_place(mapped, start, none))?;
-        let (name, wait) = (builder.name.clone(), builder.wait);
-        let mut reader = Self { place, seat, name, wait, told: u64::MAX, is_kept, is_guest: false };
+        let (name, wait, linger) = (builder.name.clone(), builder.wait, Linger::new(builder.linger));
+        let mut reader = Self { place, seat, name, wait, linger, told: u64::MAX, is_kept, is_guest: false };
         reader.tell();
         Ok(reader)
     }
@@ -89,8 +91,8 @@ impl Reader {
         let place = place.map_err(|none| no_place(mapped, Start::At(seq), none))?;
         let is_kept = mapped.retention() == Retention::Keep;
         let is_guest = !builder.is_gated;
-        let (seat, name, wait) = (Some(seat), builder.name.clone(), builder.wait);
-        let mut reader = Self { place, seat, name, wait, told: u64::MAX, is_kept, is_guest };
+        let (name, wait, linger) = (builder.name.clone(), builder.wait, Linger::new(builder.linger));
+        let mut reader = Self { place, seat: Some(seat), name, wait, linger, told: u64::MAX, is_kept, is_guest };
         reader.tell();
         Ok(reader)
     }
@@ -142,12 +144,17 @@ impl Reader {
         Ok(found.transpose()?.is_some())
     }
 
-    /// The records that are there now, up to the end of the current segment; more by calling again.
+    /// The records that are there now, up to the end of the current segment; more by calling again. See also
+    /// [`ReaderBuilder::linger`].
     ///
     /// # Errors
     /// As [`Reader::try_next`].
     #[inline(always)]
     pub fn batch(&mut self) -> Result<Batch<'_>, ReadError> {
+        if self.linger.is_set() {
+            let place = self.place.state();
+            self.linger.pause(place.seq(), || !place.is_far_behind());
+        }
         self.look()?;
         let (mapped, place) = self.place.both_mut();
         Ok(Batch::new(mapped, place, self.is_kept))

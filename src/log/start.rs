@@ -4,6 +4,7 @@ use crate::error::JoinError;
 use crate::log::Log;
 use crate::log::reader::Reader;
 use crate::wait::Wait;
+use std::time::Duration;
 
 /// Where a reader begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -34,11 +35,12 @@ pub struct ReaderBuilder<'l> {
     pub(crate) name: String,
     pub(crate) is_gated: bool,
     pub(crate) wait: Wait,
+    pub(crate) linger: Duration,
 }
 
 impl<'l> ReaderBuilder<'l> {
     pub(crate) fn new(log: &'l Log) -> Self {
-        Self { log, name: String::new(), is_gated: false, wait: Wait::default() }
+        Self { log, name: String::new(), is_gated: false, wait: Wait::default(), linger: Duration::ZERO }
     }
 
     /// The name others see, at most 32 bytes of it.
@@ -60,6 +62,18 @@ impl<'l> ReaderBuilder<'l> {
     #[must_use]
     pub fn wait(mut self, wait: Wait) -> Self {
         self.wait = wait;
+        self
+    }
+
+    /// For how long [`Reader::batch`] leaves the log alone when it comes right after records and finds few: it then
+    /// spins until so much time has passed since the batch before. Zero, the default: not at all.
+    ///
+    /// A reader that does little with a record is otherwise always at the appender's heels, and both are as slow
+    /// as lines go to and fro between their cores. With 10 us streams of 64 B to 1 KiB were 1.5 to 3 times as fast; a
+    /// record is seen up to 10 us later, but for the first after a pause. For recorders, and whoever wants throughput.
+    #[must_use]
+    pub fn linger(mut self, linger: Duration) -> Self {
+        self.linger = linger;
         self
     }
 

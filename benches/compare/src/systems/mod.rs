@@ -38,6 +38,8 @@ pub fn all() -> Vec<System> {
         process::<ShmLog<Shared, false>>("shmlog-shared", AMONG),
         process::<ShmLog<Exclusive, true>>("shmlog-exclusive-huge", ALONE),
         process::<ShmLog<Shared, true>>("shmlog-shared-huge", AMONG),
+        process::<ShmLog<Exclusive, false, 10>>("shmlog-exclusive-linger", &[Stream]),
+        process::<ShmLog<Shared, false, 10>>("shmlog-shared-linger", &[Stream, Mpsc]),
         limit::<raw::line::Line>("line", &[Rtt]),
         // A limit of what is streamed, but a system as far as it goes there and back.
         limit::<raw::ring::Ring>("memcpy-ring", &[Rtt, Stream]),

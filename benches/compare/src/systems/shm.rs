@@ -20,8 +20,8 @@ use std::time::Duration;
 /// Longest sleep of a receiver before it looks whether it is over.
 const SLEEP: Duration = Duration::from_millis(100);
 
-/// The log. `HUGE`: on pages of 2 MiB.
-pub struct ShmLog<M, const HUGE: bool>(PhantomData<M>);
+/// The log. `HUGE`: on pages of 2 MiB. `LINGER_US`: for so many microseconds the receiver leaves it alone.
+pub struct ShmLog<M, const HUGE: bool, const LINGER_US: u64 = 0>(PhantomData<M>);
 
 /// Takes the appender of a kind.
 pub trait Take: Mode + Sized {
@@ -53,7 +53,7 @@ impl Home for Logs {
     }
 }
 
-impl<M: Take, const HUGE: bool> Channel for ShmLog<M, HUGE> {
+impl<M: Take, const HUGE: bool, const LINGER_US: u64> Channel for ShmLog<M, HUGE, LINGER_US> {
     type Tx = LogTx<M>;
     type Rx = LogRx;
 
@@ -78,7 +78,8 @@ impl<M: Take, const HUGE: bool> Channel for ShmLog<M, HUGE> {
     fn rx(shape: &Shape, place: Place, socket: &UnixStream) -> Result<LogRx> {
         let log = Log::receive(socket)?;
         let wait = if shape.sleeps() { Wait::Block } else { Wait::Spin };
-        let reader = log.reader_builder().gated(place.end == End::Rx).wait(wait).start(Start::Oldest)?;
+        let builder = log.reader_builder().gated(place.end == End::Rx).wait(wait);
+        let reader = builder.linger(Duration::from_micros(LINGER_US)).start(Start::Oldest)?;
         Ok(LogRx { reader, is_batched: shape.batch > 1, is_single: shape.suite == Suite::Rtt })
     }
 }
