@@ -17,6 +17,16 @@ fn path_append_exclusive(appender: &mut Appender<Exclusive>, bytes: &[u8]) -> Re
 }
 
 #[inline(never)]
+fn path_append_exclusive_value(appender: &mut Appender<Exclusive>, words: &Words) -> Result<u64, AppendError> {
+    appender.append_value(words)
+}
+
+#[inline(never)]
+fn path_append_shared_value(appender: &mut Appender<Shared>, words: &Words) -> Result<u64, AppendError> {
+    appender.append_value(words)
+}
+
+#[inline(never)]
 fn path_append_shared(appender: &mut Appender<Shared>, bytes: &[u8]) -> Result<u64, AppendError> {
     appender.append(bytes)
 }
@@ -64,6 +74,8 @@ fn main() {
     for _ in 0..CALLS {
         path_append_exclusive(&mut exclusive, black_box(&bytes[..])).unwrap();
         path_append_shared(&mut shared, black_box(&bytes[..])).unwrap();
+        path_append_exclusive_value(&mut exclusive, black_box(&[7; 8])).unwrap();
+        path_append_shared_value(&mut shared, black_box(&[7; 8])).unwrap();
     }
     read(&alone);
     let state = Snapshot::builder().values::<Words>().create_memfd("state").unwrap();
@@ -78,9 +90,10 @@ fn read(log: &Log) {
     for seq in 0..CALLS {
         assert!(path_try_next(&mut free, &mut words) && path_get(&free, seq, &mut words));
     }
+    let mut behind = log.reader(Start::End).unwrap();
     for _ in 0..CALLS {
-        assert!(path_nothing(&mut free));
+        assert!(path_nothing(&mut behind));
     }
-    let mut again = log.reader(Start::Oldest).unwrap();
-    assert_eq!(path_batch(&mut again, &mut lens), CALLS);
+    let mut again = log.reader(Start::First).unwrap();
+    assert_eq!(path_batch(&mut again, &mut lens), 2 * CALLS);
 }

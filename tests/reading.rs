@@ -257,6 +257,31 @@ fn batches_end_with_the_segment_and_miss_nothing() {
     assert_eq!(reader.batch().map(|_| ()).unwrap_err(), ReadError::Closed);
 }
 
+/// The appender goes on while it is left alone, and gets into no window that the reader still holds.
+#[test]
+fn a_reader_that_lingers_misses_nothing() {
+    const RECORDS: u64 = 2_000;
+    let log = small(Retention::Gated);
+    let mut reader = log.reader_builder().gated(true).linger(Duration::from_micros(20)).start(Start::First).unwrap();
+    let mut appender = log.exclusive().unwrap();
+    let appending = thread::spawn(move || {
+        for number in 0..RECORDS {
+            appender.append_wait(&number.to_le_bytes(), common::PATIENCE).unwrap();
+        }
+        appender.close().unwrap()
+    });
+    let mut numbers = Vec::new();
+    loop {
+        match reader.batch() {
+            Ok(batch) => numbers.extend(batch.map(|record| record.read::<u64>().unwrap())),
+            Err(ReadError::Closed) => break,
+            Err(error) => panic!("{error}"),
+        }
+    }
+    assert!(numbers.iter().copied().eq(0..RECORDS));
+    assert_eq!(appending.join().unwrap(), RECORDS);
+}
+
 #[test]
 fn every_way_of_waiting_ends_at_its_deadline_and_at_a_record() {
     for wait in [Wait::Spin, Wait::SpinThenYield, Wait::Block] {
