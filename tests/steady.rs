@@ -1,8 +1,8 @@
-//! In steady state an append and a read cost no page fault and no system call. Both are counted, over a million.
-//! Rolling to the next segment is allowed its one barrier under asymmetric fences.
+//! In steady state an append and a read cost no page fault, no system call and no allocation. All are counted, over a
+//! million. Rolling to the next segment is allowed its one barrier under asymmetric fences, where others may append.
 
 #![cfg(target_env = "gnu")] // For nix's `syscall_info`.
-#![allow(unsafe_code, reason = "a field of a union that ptrace(2) fills")]
+#![allow(unsafe_code, reason = "a field of a union that ptrace(2) fills; an allocator that counts")]
 
 mod common;
 
@@ -13,6 +13,8 @@ use nix::sys::signal::{Signal, raise};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{Pid, gettid};
 use shmlog::{Appender, Exclusive, Fencing, Log, LogBuilder, Mode, Reader, Shared, Start};
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write};
 use std::process::Stdio;
@@ -20,6 +22,30 @@ use std::process::Stdio;
 const MANY: u64 = 1_000_000;
 /// Laps by which everything has been touched.
 const WARM_LAPS: u64 = 5;
+
+/// Counts what each thread allocates.
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+// SAFETY: the system's, and a count that needs no allocation.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.set(ALLOCATIONS.get() + 1);
+        // SAFETY: as the caller says.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as the caller says.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
 
 fn ring(fencing: Fencing) -> LogBuilder {
     Log::builder().windows(4).window_bytes(256 << 10).record_bytes(24).fencing(fencing)
@@ -91,6 +117,30 @@ fn a_fresh_log_faults_no_page_either() {
     assert!(log.info().active >= log.info().windows);
     let pages = log.info().region_bytes / 4096;
     assert!(faults() - before < 8, "{} faults, {pages} pages", faults() - before);
+}
+
+#[test]
+fn a_million_appends_and_reads_allocate_nothing() {
+    let log = ring(Fencing::Portable).create_memfd("allocations").unwrap();
+    let mut reader = log.reader_builder().gated(true).start(Start::End).unwrap();
+    let mut count = |what: &str, go: &mut dyn FnMut(&mut Reader)| {
+        let before = ALLOCATIONS.get();
+        go(&mut reader);
+        assert_eq!(ALLOCATIONS.get(), before, "{what}");
+    };
+    let mut shared = log.appender().unwrap();
+    count("shared", &mut |reader| go(&mut shared, reader, MANY));
+    drop(shared);
+    let mut exclusive = log.exclusive().unwrap();
+    count("exclusive", &mut |reader| go(&mut exclusive, reader, MANY));
+    count("batches", &mut |reader| {
+        let mut read = 0;
+        for number in 0..MANY / 4 {
+            exclusive.append_parts(&[&number.to_le_bytes(), b"part"]).unwrap();
+            read += reader.batch().unwrap().map(|record| record.parts().count() as u64).sum::<u64>();
+        }
+        assert_eq!(read, MANY / 2);
+    });
 }
 
 #[test]
