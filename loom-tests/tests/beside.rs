@@ -177,6 +177,35 @@ fn beside_one_that_came_too_late_itself() {
     SEEN.assert_all();
 }
 
+/// An anchor enters and leaves while an exclusive appender, which has no barrier but its own fences, gives the segment up.
+#[test]
+fn beside_one_that_enters_and_leaves_meanwhile() {
+    static SEEN: Seen<3> = Seen::new(["in the way", "entered, left, overwritten", "too late"]);
+    check("beside_one_that_enters_and_leaves_meanwhile", || {
+        let heap = two_segments(3, Retention::Gated);
+        let anchor = spawn(&heap, |heap| {
+            if hold::enter_reading(heap, heap.hold(2), 0) {
+                hold::admit_others(&heap.slots()[2]);
+                hold::leave(heap.hold(2));
+            }
+        });
+        let newcomer = spawn(&heap, |heap| visit(heap, 1, 2));
+        let alone = spawn(&heap, |heap| {
+            let given_up = roll::give_up_alone(heap, 2);
+            if given_up.is_ok() {
+                heap.put(&heap.window(2).arena[..1], 12);
+            }
+            given_up
+        });
+        anchor.join().unwrap();
+        let (entered, given_up) = (newcomer.join().unwrap() == Some(0), alone.join().unwrap());
+        SEEN.mark_if(0, given_up == Err(Kept::BySlot { slot: 1, segment: 0 }));
+        SEEN.mark_if(1, entered && given_up.is_ok());
+        SEEN.mark_if(2, !entered && given_up.is_ok());
+    });
+    SEEN.assert_all();
+}
+
 /// What the newcomer did under an older hold of its own comes before what is done to that window.
 #[test]
 fn beside_one_after_an_older_hold() {
