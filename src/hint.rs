@@ -2,6 +2,8 @@
 #![allow(unsafe_code, reason = "prefetch instructions")]
 
 use crate::sync::AtomicU64;
+#[cfg(not(loom))]
+use crate::sync::Ordering::Relaxed;
 
 /// Asks for the cache line of `word` in a writable state. An appender alone writes its lease, so
 /// the line is wanted by nobody else; when the store comes, it need not wait (Intel SDM, PREFETCHW).
@@ -21,4 +23,13 @@ pub fn prefetch_write(word: &AtomicU64) {
         core::arch::asm!("prfm pstl1keep, [{}]", in(reg) line, options(nostack, preserves_flags, readonly));
     }
     let _ = line;
+}
+
+/// Takes the cache line of `word`, which nobody else uses and whose content is worth nothing, by a store. Not under
+/// loom: no order rests on it.
+#[inline(always)]
+pub fn claim_write(word: &AtomicU64) {
+    #[cfg(not(loom))]
+    word.store(0, Relaxed);
+    let _ = word;
 }

@@ -33,8 +33,8 @@ pub enum Attempt {
 
 /// Tries to replace `guess`, a word of an older lap or zero, by `word`.
 ///
-/// SYNC commit: Release on success, read by `Cursor::peek`, `find_end` and `locate::committed`
-/// (Acquire). Nothing on failure: who finds a `close` looks for the end again, and `find_end` fences,
+/// SYNC commit: Release on success, read by `Cursor::peek` and `record_here`, `Run::step`, `find_end` and
+/// `locate::committed` (Acquire). Nothing on failure: who finds a `close` looks for the end again, and `find_end` fences,
 /// before it writes into the next window.
 #[inline(always)]
 pub fn attempt(slot: &AtomicU64, tag: Tag, guess: u64, word: u64) -> Attempt {

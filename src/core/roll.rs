@@ -74,8 +74,8 @@ fn give_up_fenced<M: Memory>(
         Retention::Gated | Retention::Overwrite => {}
     }
     head.fetch_max(old + 1, Release);
-    // Pairs with `light_fence` in `hold::enter`: who entered before head moved is seen now, nobody
-    // enters after.
+    // Pairs with `light_fence` in `hold::enter` (of an appender that is alone: with the full one of readers there): who
+    // entered before head moved is seen now, nobody enters after.
     heavy_fence()?;
     if let Some(slot) = hold::blocking(memory.slots(), old) {
         return held(slot);

@@ -5,12 +5,13 @@ use crate::core::commit::{self, End};
 use crate::core::hold;
 use crate::core::memory::{Memory, Window};
 use crate::core::roll::{self, Kept};
-use crate::hint::prefetch_write;
+use crate::hint::{claim_write, prefetch_write};
 use crate::layout::entry::{self, Tag};
 use crate::layout::{LINE_ENTRIES, LINE_WORDS};
 use crate::sync::{AtomicU64, Ordering::Relaxed, Ordering::Release, fence};
 
-/// How many words of the lease are claimed at a time, and how far ahead of the last record: three lines. A reader that is close fetches more than it reads, and would take more lines back before they are written.
+/// How many words of the lease are claimed at a time, and how far ahead of the last record: three lines. A reader that
+/// is close fetches more than it reads, and would take more lines back before they are written.
 const CLAIM_WORDS: usize = 24;
 /// How far ahead of the commit index lines are fetched for writing, in commit words.
 const AHEAD_ENTRIES: usize = 4 * LINE_ENTRIES;
@@ -194,11 +195,9 @@ impl<'m, M: Memory> Tip<'m, M> {
             self.claimed = ALL_CLAIMED;
             return;
         };
-        #[cfg(not(loom))]
         for line in now.as_chunks::<{ LINE_WORDS as usize }>().0 {
-            line[0].store(0, Relaxed);
+            claim_write(&line[0]);
         }
-        let _ = now;
         if let Some(later) = later.first_chunk::<CLAIM_WORDS>() {
             for line in later.as_chunks::<{ LINE_WORDS as usize }>().0 {
                 prefetch_write(&line[0]);

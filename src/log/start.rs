@@ -69,8 +69,9 @@ impl<'l> ReaderBuilder<'l> {
     /// spins until so much time has passed since the batch before. Zero, the default: not at all.
     ///
     /// A reader that does little with a record is otherwise always at the appender's heels, and both are as slow
-    /// as lines go to and fro between their cores. With 10 us streams of 64 B to 1 KiB were 1.5 to 3 times as fast; a
-    /// record is seen up to 10 us later, but for the first after a pause. For recorders, and whoever wants throughput.
+    /// as lines go to and fro between their cores. With 10 us streams of 64 B to 1 KiB were 2 to 3
+    /// times as fast, and 1.1 to 1.7 times between cores that share no cache (docs/performance.md); a record is seen up
+    /// to 10 us later, but for the first after a pause. For recorders, and whoever wants throughput.
     #[must_use]
     pub fn linger(mut self, linger: Duration) -> Self {
         self.linger = linger;
