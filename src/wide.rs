@@ -58,41 +58,9 @@ mod blocks {
     /// # Safety
     /// Both are valid for `words * 8` bytes, do not overlap, and are accessed by others as atomics at most.
     #[inline(always)]
-    pub(super) unsafe fn store(mut from: *const u8, mut to: *mut u8, mut words: usize) {
-        if words >= LONG_WORDS {
-            // SAFETY: as the caller says; fewer words than there are.
-            unsafe { lines(from, to, words / 8) };
-            from = from.wrapping_add(words / 8 * 64);
-            to = to.wrapping_add(words / 8 * 64);
-            words %= 8;
-        }
-        let end = from.wrapping_add(words / 4 * 32);
-        while from != end {
-            // SAFETY: four words of each are left; the registers are declared.
-            unsafe {
-                asm!(
-                    "movq {a}, [{from}]",
-                    "movq {b}, [{from} + 16]",
-                    "movhps {a}, [{from} + 8]",
-                    "movhps {b}, [{from} + 24]",
-                    "movups [{to}], {a}",
-                    "movups [{to} + 16], {b}",
-                    from = in(reg) from,
-                    to = in(reg) to,
-                    a = out(xmm_reg) _,
-                    b = out(xmm_reg) _,
-                    options(nostack, preserves_flags),
-                );
-            }
-            from = from.wrapping_add(32);
-            to = to.wrapping_add(32);
-        }
-        for _ in 0..words % 4 {
-            // SAFETY: a word of each is left.
-            unsafe { one(from, to) };
-            from = from.wrapping_add(8);
-            to = to.wrapping_add(8);
-        }
+    pub(super) unsafe fn store(from: *const u8, to: *mut u8, words: usize) {
+        // SAFETY: as the caller says; `four` copies four words.
+        unsafe { by_blocks::<4>(from, to, words, four) };
     }
 
     /// Copies `words` words, two at a time.
@@ -100,26 +68,65 @@ mod blocks {
     /// # Safety
     /// As [`store`].
     #[inline(always)]
-    pub(super) unsafe fn load(mut from: *const u8, mut to: *mut u8, mut words: usize) {
+    pub(super) unsafe fn load(from: *const u8, to: *mut u8, words: usize) {
+        // SAFETY: as the caller says; `line` copies eight words.
+        unsafe { by_blocks::<8>(from, to, words, line) };
+    }
+
+    /// Copies `words` words by `block`, which copies `WORDS`; many by [`lines`], and what is left over one by one.
+    ///
+    /// # Safety
+    /// As [`store`].
+    #[inline(always)]
+    unsafe fn by_blocks<const WORDS: usize>(
+        mut from: *const u8,
+        mut to: *mut u8,
+        mut words: usize,
+        block: unsafe fn(*const u8, *mut u8),
+    ) {
         if words >= LONG_WORDS {
-            // SAFETY: as the caller says; fewer words than there are.
+            // SAFETY: as the caller says; no more words than there are.
             unsafe { lines(from, to, words / 8) };
             from = from.wrapping_add(words / 8 * 64);
             to = to.wrapping_add(words / 8 * 64);
             words %= 8;
         }
-        let end = from.wrapping_add(words / 8 * 64);
+        let end = from.wrapping_add(words / WORDS * WORDS * 8);
         while from != end {
-            // SAFETY: eight words of each are left.
-            unsafe { line(from, to) };
-            from = from.wrapping_add(64);
-            to = to.wrapping_add(64);
+            // SAFETY: a block of each is left.
+            unsafe { block(from, to) };
+            from = from.wrapping_add(WORDS * 8);
+            to = to.wrapping_add(WORDS * 8);
         }
-        for _ in 0..words % 8 {
+        for _ in 0..words % WORDS {
             // SAFETY: a word of each is left.
             unsafe { one(from, to) };
             from = from.wrapping_add(8);
             to = to.wrapping_add(8);
+        }
+    }
+
+    /// Copies four words, loading each by itself.
+    ///
+    /// # Safety
+    /// As [`store`].
+    #[inline(always)]
+    unsafe fn four(from: *const u8, to: *mut u8) {
+        // SAFETY: the caller vouches for the addresses; the registers are declared.
+        unsafe {
+            asm!(
+                "movq {a}, [{from}]",
+                "movq {b}, [{from} + 16]",
+                "movhps {a}, [{from} + 8]",
+                "movhps {b}, [{from} + 24]",
+                "movups [{to}], {a}",
+                "movups [{to} + 16], {b}",
+                from = in(reg) from,
+                to = in(reg) to,
+                a = out(xmm_reg) _,
+                b = out(xmm_reg) _,
+                options(nostack, preserves_flags),
+            );
         }
     }
 
