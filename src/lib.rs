@@ -86,6 +86,8 @@ mod error;
 #[cfg(not(loom))]
 pub mod hub;
 #[cfg(not(loom))]
+mod journal;
+#[cfg(not(loom))]
 mod log;
 #[cfg(not(loom))]
 mod mapped;
@@ -123,11 +125,13 @@ pub use crate::create::{HugePageSize, HugePages};
 pub use crate::error::HubError;
 #[cfg(not(loom))]
 pub use crate::error::{
-    AppendError, ArenaError, AttachError, CommitError, CreateError, JoinError, LoadError, PassError, PublishError,
-    ReadError, ReplicaError,
+    AppendError, ArenaError, AttachError, CommitError, CreateError, JoinError, JournalError, LoadError, PassError,
+    PublishError, ReadError, ReplicaError,
 };
 #[cfg(not(loom))]
 pub use crate::hub::{Hub, HubBuilder, HubClient, HubEvent, RunningHub};
+#[cfg(not(loom))]
+pub use crate::journal::*;
 #[cfg(not(loom))]
 pub use crate::layout::geometry::BadGeometry;
 #[cfg(not(loom))]

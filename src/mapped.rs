@@ -191,7 +191,13 @@ impl Mapped {
     #[allow(clippy::cast_possible_truncation, reason = "at most MAX_SLOTS")]
     pub(crate) fn reader_slots(&self) -> Range<usize> {
         let first = self.traits.appender_slots as usize;
-        first..first + self.traits.reader_slots as usize
+        first..first + self.traits.reader_slots as usize - usize::from(self.traits.has_floor)
+    }
+
+    /// The hold of a gated log itself, if it has one: the segments from there on are kept whoever lives or dies. It is
+    /// the last slot of the board, which nobody takes and nobody clears.
+    pub(crate) fn floor(&self) -> Option<&Slot> {
+        self.slots.last().filter(|_| self.traits.has_floor)
     }
 }
 

@@ -21,14 +21,16 @@ pub enum Role {
     SnapshotReader = 5,
     /// Keeps the log from the state on that newcomers are given.
     Anchor = 6,
+    /// Nobody: what of a journal's front is not in its files yet.
+    Flusher = 7,
 }
 
 const _: () = assert!(Role::Anchor as u64 == ANCHOR_ROLE);
 
 impl Role {
     pub(crate) fn from_word(word: u64) -> Option<Self> {
-        use Role::{Anchor, Appender, ExclusiveAppender, GatedReader, Reader, SnapshotReader};
-        [Appender, ExclusiveAppender, Reader, GatedReader, SnapshotReader, Anchor]
+        use Role::{Anchor, Appender, ExclusiveAppender, Flusher, GatedReader, Reader, SnapshotReader};
+        [Appender, ExclusiveAppender, Reader, GatedReader, SnapshotReader, Anchor, Flusher]
             .into_iter()
             .find(|&role| role as u64 == word)
     }
@@ -43,6 +45,7 @@ impl fmt::Display for Role {
             Self::GatedReader => "gated reader",
             Self::SnapshotReader => "snapshot reader",
             Self::Anchor => "owner of a state",
+            Self::Flusher => "the journal's flush",
         })
     }
 }

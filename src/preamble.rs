@@ -5,7 +5,7 @@ use crate::core::bump;
 use crate::core::memory::Retention;
 use crate::error::AttachError;
 use crate::layout::board::{BOARD_MAGIC, BoardHeader};
-use crate::layout::control::{FORMAT_VERSION, LOG_MAGIC, NAME_BYTES, NAME_OFFSET, Preamble};
+use crate::layout::control::{BASES_OFFSET, FORMAT_VERSION, LOG_MAGIC, NAME_BYTES, NAME_OFFSET, Preamble};
 use crate::layout::geometry::{BadGeometry, Geometry, MAX_SLOTS};
 use crate::layout::text::{get_text, put_text};
 use crate::region::Region;
@@ -24,6 +24,8 @@ pub(crate) struct Traits {
     pub(crate) appender_slots: u64,
     pub(crate) reader_slots: u64,
     pub(crate) created_unix_ns: u64,
+    /// Whether the last of the readers' slots is the log's own.
+    pub(crate) has_floor: bool,
     pub(crate) name: [u8; NAME_BYTES],
 }
 
@@ -64,8 +66,8 @@ pub(crate) fn put_magic(magic: &AtomicU64, value: u64) {
     magic.store(value, Release);
 }
 
-/// Formats a fresh, zeroed log region.
-pub(crate) fn format_log(region: &Region, traits: &Traits) -> Result<(), AttachError> {
+/// Formats a fresh, zeroed log region, whose first record has the number `first_seq`.
+pub(crate) fn format_log(region: &Region, traits: &Traits, first_seq: u64) -> Result<(), AttachError> {
     let preamble = region.view::<Preamble>(0).ok_or_else(|| too_small(region, "log"))?;
     let Traits { geometry, .. } = traits;
     put_id(&preamble.id, traits.id);
@@ -81,6 +83,7 @@ pub(crate) fn format_log(region: &Region, traits: &Traits) -> Result<(), AttachE
         (&preamble.appender_slots, traits.appender_slots),
         (&preamble.reader_slots, traits.reader_slots),
         (&preamble.created_unix_ns, traits.created_unix_ns),
+        (&preamble.floor, u64::from(traits.has_floor)),
     ] {
         word.store(value, Relaxed);
     }
@@ -89,6 +92,8 @@ pub(crate) fn format_log(region: &Region, traits: &Traits) -> Result<(), AttachE
     // Segment 0 is open from the start: of the words it needs, only this one is not zero.
     let bump = region.view::<AtomicU64>(geometry.first_window()).ok_or_else(|| too_small(region, "log"))?;
     bump::open(bump, FIRST_LAP);
+    let base = region.view::<AtomicU64>(BASES_OFFSET as u64).ok_or_else(|| too_small(region, "log"))?;
+    base.store(first_seq, Relaxed);
     put_magic(&preamble.magic, LOG_MAGIC);
     Ok(())
 }
@@ -118,6 +123,7 @@ pub(crate) fn read_log(region: &Region) -> Result<Traits, AttachError> {
         appender_slots: slots("appender_slots", &preamble.appender_slots)?,
         reader_slots: slots("reader_slots", &preamble.reader_slots)?,
         created_unix_ns: preamble.created_unix_ns.load(Relaxed),
+        has_floor: pick("floor", &preamble.floor, &[false, true], "0 or 1")?,
         name: get_text(region.words(NAME_OFFSET as u64, NAME_BYTES as u64 / 8).unwrap_or(&[])),
     })
 }

@@ -50,8 +50,10 @@ pub struct Preamble {
     pub reader_slots: AtomicU64,
     /// Creation time, nanoseconds since 1970.
     pub created_unix_ns: AtomicU64,
+    /// 1: the last of the readers' slots is nobody's, see `Mapped::floor`; 0: it is as the others.
+    pub floor: AtomicU64,
     /// Zero.
-    pub reserved: [AtomicU64; 2],
+    pub reserved: AtomicU64,
 }
 
 /// The two words that move. Each only grows.

@@ -21,6 +21,8 @@ pub mod board;
 pub mod control;
 pub mod entry;
 pub mod geometry;
+#[cfg(not(loom))]
+pub mod journal;
 pub mod slots;
 #[cfg(not(loom))]
 pub mod text;

@@ -4,6 +4,8 @@
 use super::Line;
 use super::board::{BoardHeader, Doorbell, Doorbells, Slot};
 use super::control::{Control, Preamble};
+#[cfg(not(loom))]
+use super::journal::JournalState;
 use super::slots::{PinBoardHeader, SnapshotPreamble};
 use crate::sync::AtomicU64;
 
@@ -33,3 +35,6 @@ unsafe impl Words for Doorbell {}
 unsafe impl Words for SnapshotPreamble {}
 // SAFETY: `repr(C)`, all fields `AtomicU64`.
 unsafe impl Words for PinBoardHeader {}
+// SAFETY: `repr(C)`, all fields atomics.
+#[cfg(not(loom))]
+unsafe impl Words for JournalState {}

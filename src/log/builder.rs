@@ -44,6 +44,8 @@ pub struct LogBuilder {
     reader_slots: u64,
     mode: u32,
     is_write_sealed: bool,
+    first_seq: u64,
+    has_floor: bool,
 }
 
 impl Default for LogBuilder {
@@ -60,6 +62,8 @@ impl Default for LogBuilder {
             reader_slots: 192,
             mode: 0o600,
             is_write_sealed: false,
+            first_seq: 0,
+            has_floor: false,
         }
     }
 }
@@ -146,6 +150,18 @@ impl LogBuilder {
     #[must_use]
     pub fn write_sealed(mut self, is_write_sealed: bool) -> Self {
         self.is_write_sealed = is_write_sealed;
+        self
+    }
+
+    /// The number of the first record, at most [`MAX_BASE`].
+    pub(crate) fn first_seq(mut self, first_seq: u64) -> Self {
+        self.first_seq = first_seq;
+        self
+    }
+
+    /// Whether the log is given a floor: see `Mapped::floor`.
+    pub(crate) fn floor(mut self, has_floor: bool) -> Self {
+        self.has_floor = has_floor;
         self
     }
 
@@ -236,6 +252,7 @@ impl LogBuilder {
             appender_slots: check_slots("appender_slots", self.appender_slots)?,
             reader_slots: check_slots("reader_slots", self.reader_slots)?,
             created_unix_ns: unix_ns(),
+            has_floor: self.has_floor,
             name: padded(name),
         })
     }
@@ -244,7 +261,7 @@ impl LogBuilder {
         log.populate()?;
         board.populate()?;
         preamble::format_board(&board, traits)?;
-        preamble::format_log(&log, traits)?;
+        preamble::format_log(&log, traits, self.first_seq)?;
         Ok(Log::of(Mapped::attach(log, Some(board), Some(OwnedFd::from(lock)))?))
     }
 }

@@ -40,9 +40,9 @@ fn row(mapped: &Mapped, range: Range<usize>) -> Option<Row<'_>> {
     mapped.board().map(|board| Row { slots, range, file: board.file(), first_byte: 0 })
 }
 
-/// The row that slot `index` is in.
+/// The row that slot `index` is in; `None` also for the floor of a log, which nobody owns who could live or die.
 fn row_of(mapped: &Mapped, index: usize) -> Option<Row<'_>> {
-    row(mapped, index..index + 1)
+    (index < mapped.reader_slots().end).then(|| row(mapped, index..index + 1))?
 }
 
 impl Seat {
@@ -98,7 +98,7 @@ fn take_append_lock(own: &OwnedFd, role: Role) -> Result<(), JoinError> {
     let (mode, taken) = match role {
         Role::Appender => (Mode::Shared, JoinError::ExclusiveAttached),
         Role::ExclusiveAppender => (Mode::Alone, JoinError::OthersAttached),
-        Role::Reader | Role::GatedReader | Role::SnapshotReader | Role::Anchor => return Ok(()),
+        Role::Reader | Role::GatedReader | Role::SnapshotReader | Role::Anchor | Role::Flusher => return Ok(()),
     };
     let try_lock =
         |mode| lock::try_lock(own, APPEND_LOCK, mode).map_err(|error| JoinError::os("taking the append lock", error));

@@ -2,6 +2,7 @@
 
 pub(crate) mod barrier;
 pub(crate) mod bell;
+pub(crate) mod disk;
 pub(crate) mod fault;
 pub(crate) mod futex;
 pub(crate) mod inspect;

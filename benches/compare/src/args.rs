@@ -1,6 +1,7 @@
 //! The command line.
 
 use crate::case::Suite;
+use clap::builder::PossibleValue;
 use clap::{Parser, ValueEnum};
 use std::path::PathBuf;
 
@@ -26,8 +27,8 @@ pub struct Args {
     /// Only these systems; the limits are always there.
     #[arg(long, value_delimiter = ',')]
     pub systems: Vec<String>,
-    /// Bytes of a message, instead of the suite's own sizes; multiples of 8.
-    #[arg(long, value_delimiter = ',', value_parser = size)]
+    /// Bytes of a message, instead of the suite's own sizes; multiples of 8, on disk at least 16.
+    #[arg(long, value_delimiter = ',', value_parser = positive)]
     pub sizes: Vec<usize>,
     /// Cores to pin to: sender first; by default the first ones that there are.
     #[arg(long, value_delimiter = ',')]
@@ -47,52 +48,78 @@ pub struct Args {
     /// Readers of `fanout`.
     #[arg(long, value_delimiter = ',', default_values_t = [1, 8, 64], value_parser = positive)]
     pub readers: Vec<usize>,
-    /// Records of `scan` and `random`.
-    #[arg(long, default_value_t = 10_000_000)]
-    pub records: u64,
+    /// Records of `scan` and `random` (10 million), and of `journal-scan`, `-random` and `-open` (2 million).
+    #[arg(long)]
+    pub records: Option<u64>,
+    /// Writers of `journal-append` (1 and 2) and `journal-commit` (1, 2, 8 and 32).
+    #[arg(long, value_delimiter = ',', value_parser = positive)]
+    pub writers: Vec<usize>,
+    /// Where the journals are laid; by default in the directory of the build.
+    #[arg(long, value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// Bytes of records after which a trial of `journal-append` ends before its time.
+    #[arg(long, default_value_t = 2 << 30)]
+    pub most_bytes: u64,
 }
 
-/// A suite, or all of them.
+/// A suite, or several.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Choice(pub Option<Suite>);
+pub enum Choice {
+    /// This one.
+    One(Suite),
+    /// Those in memory.
+    All,
+    /// Those on disk.
+    Journal,
+}
 
 impl Choice {
     /// The suites to run.
     pub fn suites(self) -> Vec<Suite> {
-        self.0.map_or_else(|| Suite::value_variants().to_vec(), |suite| vec![suite])
+        let mut suites = Suite::value_variants().to_vec();
+        suites.retain(|suite| match self {
+            Self::One(one) => *suite == one,
+            Self::All => !suite.is_durable(),
+            Self::Journal => suite.is_durable(),
+        });
+        suites
     }
 }
 
 impl ValueEnum for Choice {
     fn value_variants<'a>() -> &'a [Self] {
+        use Choice::One;
         use Suite::{Append, Attach, Fanout, Mpsc, Random, Rtt, Scan, Snapshot, Stream, Wake};
-        const ALL: &[Choice] = &[
-            Choice(Some(Rtt)),
-            Choice(Some(Stream)),
-            Choice(Some(Mpsc)),
-            Choice(Some(Fanout)),
-            Choice(Some(Append)),
-            Choice(Some(Scan)),
-            Choice(Some(Random)),
-            Choice(Some(Snapshot)),
-            Choice(Some(Wake)),
-            Choice(Some(Attach)),
-            Choice(None),
+        use Suite::{JournalAppend, JournalCommit, JournalOpen, JournalRandom, JournalScan};
+        const EACH: &[Choice] = &[
+            One(Rtt),
+            One(Stream),
+            One(Mpsc),
+            One(Fanout),
+            One(Append),
+            One(Scan),
+            One(Random),
+            One(Snapshot),
+            One(Wake),
+            One(Attach),
+            Choice::All,
+            One(JournalAppend),
+            One(JournalCommit),
+            One(JournalScan),
+            One(JournalRandom),
+            One(JournalOpen),
+            Choice::Journal,
         ];
-        ALL
+        EACH
     }
 
-    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
-        match self.0 {
-            Some(suite) => suite.to_possible_value(),
-            None => Some(clap::builder::PossibleValue::new("all").help("All of them")),
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        match self {
+            Self::One(suite) => suite.to_possible_value(),
+            Self::All => Some(PossibleValue::new("all").help("All of those above: they are in memory")),
+            Self::Journal => Some(PossibleValue::new("journal").help("All five on disk")),
         }
     }
-}
-
-fn size(text: &str) -> Result<usize, String> {
-    let bytes = positive(text)?;
-    if bytes.is_multiple_of(8) { Ok(bytes) } else { Err("not a multiple of 8".to_owned()) }
 }
 
 fn positive(text: &str) -> Result<usize, String> {

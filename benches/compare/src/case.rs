@@ -7,7 +7,7 @@ use std::path::PathBuf;
 
 /// A kind of measurement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ValueEnum)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Suite {
     /// Ping-pong between two ends.
     Rtt,
@@ -29,12 +29,30 @@ pub enum Suite {
     Wake,
     /// From the start of a process to the first record in its hands.
     Attach,
+    /// On disk: appending, nothing is synced.
+    JournalAppend,
+    /// On disk: each unit durable before the next one of the same writer.
+    JournalCommit,
+    /// On disk: reading all records in order.
+    JournalScan,
+    /// On disk: reading records by number.
+    JournalRandom,
+    /// On disk: opening what was closed, reading nothing.
+    JournalOpen,
 }
 
 impl Suite {
     /// As in the reports.
     pub fn name(self) -> String {
-        format!("{self:?}").to_lowercase()
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    /// Whether it is about logs on disk: those are the ones in `durable`.
+    pub fn is_durable(self) -> bool {
+        matches!(
+            self,
+            Self::JournalAppend | Self::JournalCommit | Self::JournalScan | Self::JournalRandom | Self::JournalOpen
+        )
     }
 }
 
@@ -69,7 +87,7 @@ pub struct Case {
     pub receivers: usize,
     /// Which variant.
     pub mode: Mode,
-    /// How many records `scan` and `random` lay out.
+    /// How many records the suites lay out that read a long log.
     pub records: u64,
 }
 
@@ -98,8 +116,10 @@ pub struct Shape {
     pub window_bytes: u64,
     /// Records of a long log.
     pub records: u64,
-    /// A directory in memory, of this trial alone.
+    /// A directory of this trial alone: in memory, or, in durable suites, on disk.
     pub dir: PathBuf,
+    /// Bytes of records after which a durable trial ends, whatever time it has left.
+    pub most_bytes: u64,
     /// There are more ends than cores: who waits lets others run.
     pub yields: bool,
 }
@@ -141,6 +161,14 @@ pub enum Part {
     First,
     /// The second one (reader).
     Second,
+    /// On disk: writes until the time is over.
+    Write,
+    /// On disk: lays out the records that others read.
+    Fill,
+    /// On disk: reads, or opens, as the suite says.
+    Look,
+    /// On disk: opens what was written, and reads all of it, in order to compare.
+    Verify,
 }
 
 impl Part {
@@ -153,6 +181,8 @@ impl Part {
             Self::Send | Self::Pace | Self::Append | Self::Stamp | Self::First => vec![place(0, End::Tx)],
             Self::Receive | Self::Doze | Self::Second => vec![place(0, End::Rx)],
             Self::Attend => vec![place(0, End::Idle)],
+            // They meet in a directory.
+            Self::Write | Self::Fill | Self::Look | Self::Verify => Vec::new(),
         }
     }
 }

@@ -29,6 +29,12 @@ pub fn file_name(row: &Row) -> String {
     if let Some(mode) = row.mode {
         let _ = write!(name, "-{mode:?}");
     }
+    if let Some(batch) = row.batch {
+        let _ = write!(name, "-batch{batch}");
+    }
+    if let Some(appenders) = row.appenders {
+        let _ = write!(name, "-a{appenders}");
+    }
     if let Some(readers) = row.readers {
         let _ = write!(name, "-r{readers}");
     }

@@ -24,6 +24,9 @@ pub struct Machine {
     pub load: String,
     /// Pages of 2 MiB in the pool.
     pub huge_pages: String,
+    /// File system of the journals, if there are any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file_system: Option<String>,
     /// Seconds of each trial.
     pub seconds: f64,
     /// Rounds.
@@ -50,6 +53,7 @@ impl Machine {
             is_virtual: line("flags").is_some_and(|flags| flags.split(' ').any(|flag| flag == "hypervisor")),
             load: read_to_string("/proc/loadavg").unwrap_or_default().split(' ').take(3).collect::<Vec<_>>().join(" "),
             huge_pages: word("/proc/sys/vm/nr_hugepages"),
+            file_system: args.dir.as_deref().map(crate::durable::disk::file_system),
             seconds: args.seconds,
             rounds: args.rounds,
             footprint_bytes: args.windows * args.window_bytes,
@@ -59,8 +63,9 @@ impl Machine {
     /// For people.
     pub fn text(&self) -> String {
         let guest = if self.is_virtual { " (guest)" } else { "" };
+        let disk = self.file_system.as_ref().map_or_else(String::new, |name| format!(", journals on {name}"));
         format!(
-            "{}{guest}, {} cores, pinned to {:?}, last cache {}, Linux {}, governor {}, load {}, huge pages {}\n\
+            "{}{guest}, {} cores, pinned to {:?}, last cache {}, Linux {}, governor {}, load {}, huge pages {}{disk}\n\
              {} rounds of {} s, footprint {} KiB; medians over rounds",
             self.cpu,
             self.cores,

@@ -9,6 +9,7 @@ mod case;
 mod child;
 mod clock;
 mod crew;
+mod durable;
 mod hgrm;
 mod machine;
 mod measure;
@@ -42,12 +43,24 @@ fn main() -> Result<()> {
         args.cores = pin::cores().into_iter().take(2).collect();
     }
     check(&args)?;
+    if args.suite.suites().iter().any(|suite| suite.is_durable()) {
+        args.dir = Some(durable::disk::choose(args.dir.take())?);
+    }
     compare(&args)
 }
 
 fn check(args: &Args) -> Result<()> {
     ensure!(args.seconds > 0.0 && args.seconds.is_finite(), "a trial takes some time");
     ensure!(args.rounds > 0, "no rounds, no figures");
+    for suite in args.suite.suites() {
+        let can_have = |&bytes: &usize| if suite.is_durable() { bytes >= 16 } else { bytes.is_multiple_of(8) };
+        ensure!(
+            args.sizes.iter().all(can_have),
+            "{}: sizes are {}",
+            suite.name(),
+            if suite.is_durable() { "at least 16 bytes" } else { "multiples of 8" }
+        );
+    }
     for name in &args.systems {
         ensure!(systems::all().iter().any(|system| system.name == name), "there is no system {name:?}: {}", names());
     }

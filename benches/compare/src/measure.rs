@@ -2,7 +2,7 @@
 
 use crate::case::{Case, Mode, Part, Suite};
 use crate::told::{Times, Told, no_times};
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, bail, ensure};
 
 /// What one trial measured.
 #[derive(Clone, Debug)]
@@ -15,6 +15,13 @@ pub struct Measure {
     pub writes_per_s: Option<f64>,
     /// Torn values, which a snapshot's reader took for whole ones.
     pub torn: Option<u64>,
+    /// Records a second until all of them were on disk.
+    pub synced_per_s: Option<f64>,
+}
+
+impl Measure {
+    /// Nothing yet.
+    pub const NONE: Self = Self { times: None, per_s: None, writes_per_s: None, torn: None, synced_per_s: None };
 }
 
 /// Which of a measure's numbers systems are compared by.
@@ -30,6 +37,7 @@ pub enum Figure {
 pub fn figure(case: &Case) -> Figure {
     match (case.suite, case.mode) {
         (Suite::Stream | Suite::Mpsc | Suite::Scan, _) | (_, Mode::All) => Figure::Rate,
+        (Suite::JournalAppend | Suite::JournalCommit | Suite::JournalScan, _) => Figure::Rate,
         _ => Figure::Time,
     }
 }
@@ -43,7 +51,7 @@ pub fn measure(case: &Case, told: &[Told]) -> Result<Measure> {
         check_lossless(told)?;
     }
     let times = |part| told.iter().find(|one| one.part == part).map(Told::times).filter(|times| !times.is_empty());
-    let none = Measure { times: None, per_s: None, writes_per_s: None, torn: None };
+    let none = Measure::NONE;
     let measure = match case.suite {
         Suite::Rtt => Measure { times: times(Part::Ping), ..none },
         Suite::Stream | Suite::Mpsc => Measure { per_s: Some(rate(told)?), ..none },
@@ -66,8 +74,10 @@ pub fn measure(case: &Case, told: &[Told]) -> Result<Measure> {
                 per_s: Some(own_rate(told, Part::Second)?),
                 writes_per_s,
                 torn: Some(torn),
+                ..none
             }
         }
+        _ => bail!("the trials of {} are measured elsewhere", case.suite.name()),
     };
     ensure!(measure.times.is_some() || measure.per_s.is_some(), "nothing was timed in so short a time");
     Ok(measure)
@@ -104,7 +114,8 @@ fn own_rate(told: &[Told], part: Part) -> Result<f64> {
     Ok(per_second(own.count, own.started_ns, own.ended_ns))
 }
 
-fn per_second(count: u64, started_ns: u64, ended_ns: u64) -> f64 {
+/// So many between two moments.
+pub fn per_second(count: u64, started_ns: u64, ended_ns: u64) -> f64 {
     count as f64 * 1e9 / ended_ns.saturating_sub(started_ns).max(1) as f64
 }
 

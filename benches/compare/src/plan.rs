@@ -2,6 +2,7 @@
 
 use crate::args::Args;
 use crate::case::{Case, Mode, Part, Seat, Shape, Suite};
+use crate::durable;
 use crate::system::{Kind, System};
 use crate::systems;
 use std::path::Path;
@@ -25,6 +26,7 @@ pub fn groups(suite: Suite, args: &Args) -> Vec<Group> {
         Suite::Snapshot => snapshot(args),
         Suite::Wake => each_size(suite, args, &[64]),
         Suite::Attach => each_size(suite, args, &[64]),
+        _ => durable::plan::cases(suite, args),
     };
     sets.into_iter().map(|cases| Group { entries: entries(suite, &cases, args) }).collect()
 }
@@ -34,17 +36,21 @@ fn entries(suite: Suite, cases: &[Case], args: &Args) -> Vec<(System, Case)> {
         args.systems.is_empty() || system.kind == Kind::Limit || args.systems.iter().any(|name| name == system.name)
     };
     let chosen: Vec<System> = systems::all().into_iter().filter(|one| one.suites.contains(&suite)).collect();
+    let fits = |system: &System, case: &Case| is_wanted(system) && durable::plan::is_for(system, case);
     cases
         .iter()
-        .flat_map(|case| chosen.iter().filter(|one| is_wanted(one)).map(|system| (*system, case.clone())))
+        .flat_map(|case| chosen.iter().filter(|one| fits(one, case)).map(|system| (*system, case.clone())))
         .collect()
 }
 
-fn plain(suite: Suite, bytes: usize, args: &Args) -> Case {
-    Case { suite, bytes, batch: 1, senders: 1, receivers: 1, mode: Mode::Plain, records: args.records }
+/// One sender, one receiver.
+pub fn plain(suite: Suite, bytes: usize, args: &Args) -> Case {
+    let records = args.records.unwrap_or(if suite.is_durable() { 2_000_000 } else { 10_000_000 });
+    Case { suite, bytes, batch: 1, senders: 1, receivers: 1, mode: Mode::Plain, records }
 }
 
-fn sizes<'a>(args: &'a Args, own: &'a [usize]) -> &'a [usize] {
+/// The sizes that were asked for, or the suite's own.
+pub fn sizes<'a>(args: &'a Args, own: &'a [usize]) -> &'a [usize] {
     if args.sizes.is_empty() { own } else { &args.sizes }
 }
 
@@ -120,6 +126,7 @@ pub fn shape(system: &System, case: &Case, args: &Args, dir: &Path) -> Shape {
         window_bytes: args.window_bytes,
         records: case.records,
         dir: dir.to_owned(),
+        most_bytes: args.most_bytes,
         yields: ends > args.cores.len(),
     }
 }
@@ -140,6 +147,9 @@ pub fn seats(case: &Case, cores: &[usize]) -> Vec<Seat> {
             senders.chain([seat(Part::Receive, 0, case.senders)]).collect()
         }
         Suite::Fanout => fanout_seats(case, &seat),
+        // What a journal does beside its writers would be pinned with them.
+        Suite::JournalAppend | Suite::JournalCommit => durable::plan::seats(Part::Write, case.senders),
+        Suite::JournalScan | Suite::JournalRandom | Suite::JournalOpen => durable::plan::seats(Part::Look, 1),
     }
 }
 
@@ -170,6 +180,11 @@ pub fn limit(case: &Case) -> Option<&'static str> {
         Suite::Snapshot => Some("memcpy"),
         Suite::Wake => Some("futex"),
         Suite::Attach => Some("process"),
+        Suite::JournalAppend
+        | Suite::JournalCommit
+        | Suite::JournalScan
+        | Suite::JournalRandom
+        | Suite::JournalOpen => Some("raw"),
     }
 }
 

@@ -53,6 +53,9 @@ pub struct Row {
     /// Torn values that were taken for whole, in all rounds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub torn: Option<u64>,
+    /// Records a second until all of them were on disk.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub synced_per_s: Option<f64>,
     /// The figure (`p50_ns` or `msgs_per_s`) divided by the limit's: the median of the rounds' ratios.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ratio_to_limit: Option<f64>,
@@ -153,8 +156,9 @@ fn row(series: &Series) -> Row {
         system: system.name.to_owned(),
         kind: system.kind.name(),
         bytes: case.bytes,
-        batch: (case.suite == Suite::Stream).then_some(case.batch),
-        appenders: (case.suite == Suite::Mpsc).then_some(case.senders),
+        batch: matches!(case.suite, Suite::Stream | Suite::JournalCommit).then_some(case.batch),
+        appenders: matches!(case.suite, Suite::Mpsc | Suite::JournalAppend | Suite::JournalCommit)
+            .then_some(case.senders),
         readers: (case.suite == Suite::Fanout).then_some(case.receivers),
         mode: (case.mode != Mode::Plain).then_some(case.mode),
         p50_ns: None,
@@ -164,6 +168,7 @@ fn row(series: &Series) -> Row {
         gb_per_s: None,
         writes_per_s: None,
         torn: None,
+        synced_per_s: None,
         ratio_to_limit: None,
         limit: None,
         ratios: BTreeMap::new(),
@@ -189,6 +194,7 @@ fn fill(row: &mut Row, case: &Case, measures: &[Measure]) {
     row.msgs_per_s = median(measures.iter().filter_map(|measure| measure.per_s));
     row.gb_per_s = row.msgs_per_s.map(|per_s| per_s * case.bytes as f64 / 1e9);
     row.writes_per_s = median(measures.iter().filter_map(|measure| measure.writes_per_s));
+    row.synced_per_s = median(measures.iter().filter_map(|measure| measure.synced_per_s));
     row.torn = measures.iter().filter_map(|measure| measure.torn).reduce(|one, other| one + other);
     let figures = measures.iter().filter_map(|measure| match row.figure {
         Figure::Time => measure.times.as_ref().map(|times| times.value_at_quantile(0.5) as f64 / 1000.0),

@@ -4,6 +4,7 @@ use crate::args::Args;
 use crate::case::{Case, Job, Suite};
 use crate::clock::measure_ps_per_tick;
 use crate::crew;
+use crate::durable;
 use crate::measure::{Measure, measure};
 use crate::plan::{Group, seats, shape};
 use crate::system::System;
@@ -50,6 +51,9 @@ pub fn play(group: &Group, args: &Args, mut progress: impl FnMut(usize, &System,
 }
 
 fn trial(system: &System, case: &Case, args: &Args, ps_per_tick: f64) -> Result<Measure> {
+    if case.suite.is_durable() {
+        return durable::trial(system, case, args, ps_per_tick);
+    }
     let (make_home, _) = system.how.map_err(Error::msg)?;
     let dir = tempfile::Builder::new().prefix("compare-").tempdir_in(scratch())?;
     let job = Job {
@@ -70,7 +74,7 @@ fn trial(system: &System, case: &Case, args: &Args, ps_per_tick: f64) -> Result<
         let one = measure(case, &told)?;
         times.add(one.times.as_ref().unwrap_or(&no_times()))?;
     }
-    Ok(Measure { times: Some(times), per_s: None, writes_per_s: None, torn: None })
+    Ok(Measure { times: Some(times), ..Measure::NONE })
 }
 
 /// Memory that has names.

@@ -1,6 +1,7 @@
 //! Rows for people.
 
 use crate::case::Mode;
+use crate::durable::report as durable;
 use crate::measure::Figure;
 use crate::report::Row;
 use std::fmt::Write;
@@ -15,7 +16,7 @@ pub fn table(rows: &[Row]) -> String {
         text,
         "{:<24} {} {:>20} {:>9}",
         "",
-        if is_time { times_head() } else { rates_head() },
+        durable::head(first).unwrap_or_else(|| if is_time { times_head() } else { rates_head() }),
         "spread",
         "limit x"
     );
@@ -44,7 +45,7 @@ fn title(row: &Row) -> String {
         let _ = write!(title, ", {batch} in a unit");
     }
     if let Some(appenders) = row.appenders {
-        let _ = write!(title, ", {appenders} appenders");
+        let _ = write!(title, ", {appenders} appender{}", if appenders == 1 { "" } else { "s" });
     }
     match row.mode {
         Some(Mode::One) => title.push_str(", one reader polls: cost of an append"),
@@ -71,6 +72,9 @@ fn rates_head() -> String {
 
 fn figures(row: &Row) -> String {
     let millions = |per_s: Option<f64>| per_s.map_or_else(|| "-".to_owned(), |per_s| format!("{:.3}", per_s / 1e6));
+    if let Some(figures) = durable::figures(row) {
+        return figures.into_iter().map(|one| format!("{:>11}", fine(one))).collect::<Vec<_>>().join(" ");
+    }
     if row.figure == Figure::Rate {
         return format!("{:>10} {:>10}", millions(row.msgs_per_s), number(row.gb_per_s));
     }
@@ -82,8 +86,13 @@ fn figures(row: &Row) -> String {
     text
 }
 
+/// What may be a small part of its unit.
+fn fine(value: Option<f64>) -> String {
+    value.filter(|&value| value < 1.0).map_or_else(|| number(value), |value| format!("{value:.4}"))
+}
+
 fn spread(row: &Row) -> String {
-    let scale = if row.figure == Figure::Rate { 1e6 } else { 1.0 };
+    let scale = durable::unit(row).unwrap_or(if row.figure == Figure::Rate { 1e6 } else { 1.0 });
     let part = |value: f64| number(Some(value / scale));
     row.spread.map_or_else(String::new, |[low, high]| format!("{}-{}", part(low), part(high)))
 }

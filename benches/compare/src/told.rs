@@ -31,6 +31,8 @@ pub struct Told {
     pub ended_ns: u64,
     /// What it saw of which it should have seen none: lost, doubled, out of order, or torn.
     pub wrong: u64,
+    /// When all of it was on disk, where that was waited for.
+    pub synced_ns: u64,
     /// What it measured: (picoseconds, how often).
     pub times: Vec<(u64, u64)>,
 }
@@ -38,7 +40,7 @@ pub struct Told {
 impl Told {
     /// By an end that has done nothing yet.
     pub fn new(part: Part) -> Self {
-        Self { part, count: 0, sum: 0, started_ns: 0, ended_ns: 0, wrong: 0, times: Vec::new() }
+        Self { part, count: 0, sum: 0, started_ns: 0, ended_ns: 0, wrong: 0, synced_ns: 0, times: Vec::new() }
     }
 
     /// Takes the times into what is told.

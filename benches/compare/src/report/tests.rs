@@ -4,7 +4,7 @@ use crate::system::System;
 fn series(name: &'static str, kind: Kind, per_s: &[f64]) -> Series {
     let case =
         Case { suite: Suite::Stream, bytes: 64, batch: 1, senders: 1, receivers: 1, mode: Mode::Plain, records: 0 };
-    let measure = |&per_s: &f64| Measure { times: None, per_s: Some(per_s), writes_per_s: None, torn: None };
+    let measure = |&per_s: &f64| Measure { per_s: Some(per_s), ..Measure::NONE };
     Series {
         system: System { name, kind, suites: &[Suite::Stream], how: Err("canned") },
         case,

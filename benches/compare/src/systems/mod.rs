@@ -54,6 +54,7 @@ pub fn all() -> Vec<System> {
     all.extend(random::systems());
     all.extend(snapshot::systems());
     all.extend(attach::systems());
+    all.extend(crate::durable::stores::systems());
     all
 }
 

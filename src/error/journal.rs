@@ -1,0 +1,157 @@
+//! Journals.
+
+use crate::error::{AppendError, AttachError, CreateError, JoinError, ReadError};
+use std::io;
+use std::path::PathBuf;
+
+/// Why a journal does not do what it was asked. Nothing that was acknowledged is lost by any of these.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum JournalError {
+    /// A setting out of range, by its name in the configuration file.
+    #[error("{key} is {value}, allowed is {allowed}")]
+    Setting {
+        /// The setting.
+        key: &'static str,
+        /// Its value.
+        value: String,
+        /// What is allowed, in words.
+        allowed: &'static str,
+    },
+    /// There is no journal, and none was to be made.
+    #[error("{dir}: no journal there; open it by JournalBuilder::open, which makes one")]
+    NotFound {
+        /// The directory.
+        dir: PathBuf,
+    },
+    /// The file is of another format.
+    #[error("{file} has format {found}, this version of shmlog knows {known}: use the one that wrote it")]
+    Version {
+        /// The file.
+        file: String,
+        /// Its format.
+        found: u32,
+        /// The one known here.
+        known: u32,
+    },
+    /// The control file says nothing, but there are records.
+    #[error("{file} is damaged or lost, and there are files of records: `repair` makes it anew from them")]
+    Control {
+        /// The file.
+        file: String,
+    },
+    /// Records that had been acknowledged can't be read from their file.
+    #[error(
+        "{file} is damaged at byte {offset}, where record {seq} should be; records below {durable} were durable. Nothing \
+         was changed: `verify` says which records are gone, `repair` goes on without them"
+    )]
+    Damaged {
+        /// The file.
+        file: String,
+        /// Where in it.
+        offset: u64,
+        /// The record that is not there.
+        seq: u64,
+        /// Records below this one were durable.
+        durable: u64,
+    },
+    /// A file is not there any more.
+    #[error(
+        "the file before {file} is missing: records {from} to {to} are gone. Bring it back, or let `repair` go on without it"
+    )]
+    FileLost {
+        /// The file whose predecessor is missing.
+        file: String,
+        /// First record that is gone.
+        from: u64,
+        /// The first one after them.
+        to: u64,
+    },
+    /// No room for another file. The journal goes on when there is room: try again.
+    #[error(
+        "the disk is full: {wanted_bytes} bytes more are needed for {file}. Nothing is lost; free some room, or give up old \
+         records, and go on"
+    )]
+    DiskFull {
+        /// The file.
+        file: String,
+        /// Its length.
+        wanted_bytes: u64,
+    },
+    /// Writing to the disk failed once: what was not durable by then may not be on it. Said to everybody until all have
+    /// closed the journal; who opens it then goes on from what is there.
+    #[error(
+        "{what} failed ({error}), and so has the journal: nothing is acknowledged any more. Close it everywhere and open it again"
+    )]
+    Failed {
+        /// What was done.
+        what: &'static str,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// Other processes have the journal open with a front that this one can't see.
+    #[error(
+        "{path} can't be opened, though others use it as the journal's front: it is in another mount namespace, or was \
+         removed. Close the journal everywhere, or place the front in its directory (front = \"directory\")"
+    )]
+    FrontUnreachable {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// Somebody opens the journal, and is not done with it.
+    #[error("another process has been opening or closing the journal for {waited_ms} ms")]
+    Busy {
+        /// How long it was waited for.
+        waited_ms: u64,
+    },
+    /// What the records in memory are kept in is damaged.
+    #[error(
+        "the front of the journal is damaged at record {seq}: a peer wrote what no peer may. Close it everywhere and open it again"
+    )]
+    FrontCorrupt {
+        /// The record.
+        seq: u64,
+    },
+    /// It is open for reading only.
+    #[error("the journal is open for reading only")]
+    ReadOnly,
+    /// The record was given up.
+    #[error("{missed} records were given up before they were read; the next is {next}")]
+    Lagged {
+        /// Records it will never see.
+        missed: u64,
+        /// The oldest record that is there.
+        next: u64,
+    },
+    /// Appending.
+    #[error(transparent)]
+    Append(#[from] AppendError),
+    /// Reading from memory.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// Taking a handle of the front.
+    #[error("the front: {0}")]
+    Join(#[from] JoinError),
+    /// Opening the front.
+    #[error("the front: {0}")]
+    Attach(#[from] AttachError),
+    /// Making the front.
+    #[error("the front: {0}")]
+    Create(#[from] CreateError),
+    /// The system refused.
+    #[error("{doing} {file}: {source}")]
+    Os {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl JournalError {
+    pub(crate) fn os(doing: &'static str, file: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        Self::Os { doing, file: file.into(), source: source.into() }
+    }
+}

@@ -1,0 +1,136 @@
+//! What all handles of a journal in this process share.
+
+use crate::core::locate;
+use crate::error::JournalError;
+use crate::journal::flush::{Flusher, Goal};
+use crate::journal::names::Names;
+use crate::journal::settings::Settings;
+use crate::journal::state::State;
+use crate::log::Log;
+use crate::sys::disk::{Disk, DiskFile};
+use crate::sys::lock::{self, Mode};
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
+use std::time::Instant;
+
+/// Bytes of the lock file: who opens or closes the journal,
+pub(crate) const OPEN_LOCK: u64 = 0;
+/// who flushes,
+pub(crate) const FLUSH_LOCK: u64 = 1;
+/// who prepares a file,
+pub(crate) const PREPARE_LOCK: u64 = 2;
+/// and, shared, all who have it open.
+pub(crate) const USE_LOCK: u64 = 3;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Core {
+    pub(crate) dir: PathBuf,
+    pub(crate) id: u128,
+    pub(crate) generation: u64,
+    pub(crate) names: Names,
+    pub(crate) settings: Settings,
+    pub(crate) disk: Arc<dyn Disk>,
+    /// The lock file, as an open file description of this process.
+    pub(crate) locks: Arc<dyn DiskFile>,
+    pub(crate) front: Log,
+    pub(crate) state: State,
+    /// Where the front is.
+    pub(crate) front_path: PathBuf,
+    /// What a flush needs; locked for as long as a thread of this process flushes.
+    pub(crate) flusher: Mutex<Flusher>,
+    /// Locked while a thread of this process prepares a file.
+    pub(crate) preparing: Mutex<()>,
+}
+
+/// The right to flush: of one thread of all processes.
+#[derive(Debug)]
+pub(crate) struct Lead<'c> {
+    core: &'c Core,
+    flusher: MutexGuard<'c, Flusher>,
+}
+
+impl Lead<'_> {
+    /// Flushes what is there.
+    pub(crate) fn flush(&mut self, goal: Goal) -> Result<(), JournalError> {
+        self.flusher.flush(self.core, goal)
+    }
+}
+
+impl Drop for Lead<'_> {
+    fn drop(&mut self) {
+        // Unlocking one's own lock fails only where locking is impossible too.
+        let _ = lock::unlock(self.core.locks.fd(), FLUSH_LOCK);
+    }
+}
+
+impl Core {
+    /// Takes the right to flush. `None`: another thread or process has it.
+    pub(crate) fn try_lead(&self) -> Result<Option<Lead<'_>>, JournalError> {
+        let flusher = match self.flusher.try_lock() {
+            Ok(flusher) => flusher,
+            Err(TryLockError::WouldBlock) => return Ok(None),
+            // Whoever panicked left it as one that was killed would.
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+        };
+        match lock::try_lock(self.locks.fd(), FLUSH_LOCK, Mode::Alone) {
+            Ok(true) => Ok(Some(Lead { core: self, flusher })),
+            Ok(false) => Ok(None),
+            Err(error) => Err(JournalError::os("locking", self.names.lock(), error)),
+        }
+    }
+
+    /// Flushes, or waits while somebody else does, until `is_done`, or until `deadline`. Returns whether it is.
+    pub(crate) fn flush_until(
+        &self,
+        goal: Goal,
+        deadline: Option<Instant>,
+        is_done: impl Fn(&State) -> bool,
+    ) -> Result<bool, JournalError> {
+        loop {
+            if is_done(&self.state) {
+                return Ok(true);
+            }
+            self.check()?;
+            if let Some(mut lead) = self.try_lead()? {
+                // Somebody may have come to the end of it just before.
+                let flushed = if is_done(&self.state) { Ok(()) } else { lead.flush(goal) };
+                drop(lead);
+                self.state.ring();
+                flushed?;
+            } else {
+                // Woken when the other is done; if it dies instead, the slice of a sleep is the bound.
+                let slice = Instant::now() + SLICE;
+                let until = deadline.map_or(slice, |deadline| deadline.min(slice));
+                let before = (self.state.durable(), self.state.written());
+                self.state.wait(Some(until), || {
+                    let is_moved = (self.state.durable(), self.state.written()) != before;
+                    (is_moved || self.state.is_failed()).then_some(())
+                });
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(is_done(&self.state));
+            }
+        }
+    }
+
+    /// The record after the newest one.
+    pub(crate) fn end(&self) -> u64 {
+        locate::end(&**self.front.mapped()).map_or(0, |(end, _)| end)
+    }
+
+    /// Whether nothing has failed yet.
+    #[inline]
+    pub(crate) fn check(&self) -> Result<(), JournalError> {
+        if self.state.is_failed() { Err(self.failure()) } else { Ok(()) }
+    }
+
+    #[cold]
+    fn failure(&self) -> JournalError {
+        let (what, error) = self.state.failure().unwrap_or(("flushing", std::io::Error::other("no reason given")));
+        JournalError::Failed { what, error }
+    }
+}
+
+/// Longest wait for another flush before the lock is tried again.
+const SLICE: std::time::Duration = std::time::Duration::from_millis(5);

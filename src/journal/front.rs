@@ -1,0 +1,170 @@
+//! The front: the gated log in memory that the processes which have a journal open append to, and the words beside it.
+//!
+//! It lives as long as the boot. Where it is stands in the control file, so that all who open the journal meet there.
+
+use crate::core::hold;
+use crate::core::memory::Retention;
+use crate::create::random_id;
+use crate::directory;
+use crate::error::{AttachError, CreateError, JournalError};
+use crate::journal::format::control::{MAX_PATH_BYTES, Place};
+use crate::journal::names::Names;
+use crate::journal::settings::{FrontHome, Settings};
+use crate::journal::state::{Owner, State};
+use crate::layout::journal::JOURNAL_STATE_BYTES;
+use crate::log::{Access, Log};
+use crate::participant::Role;
+use crate::sync::Ordering::Relaxed;
+use crate::sys::inspect::is_in_memory;
+use crate::sys::memory::{Allocate, create_file};
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+/// Where tmpfs is, usually.
+const SHARED_MEMORY: &str = "/dev/shm";
+/// The file of the words, beside those of the log.
+const STATE: &str = "state";
+/// Readers that may be attached, and the floor.
+const READER_SLOTS: u64 = 193;
+const APPENDER_SLOTS: u64 = 64;
+
+/// A front that was found or made.
+#[derive(Debug)]
+pub(crate) struct Front {
+    pub(crate) log: Log,
+    pub(crate) state: State,
+    pub(crate) path: PathBuf,
+}
+
+/// Identity of this boot of the machine.
+pub(crate) fn boot_id() -> Result<u128, JournalError> {
+    let path = "/proc/sys/kernel/random/boot_id";
+    let text = std::fs::read_to_string(path).map_err(|error| JournalError::os("reading", path, error))?;
+    let digits: String = text.chars().filter(char::is_ascii_hexdigit).collect();
+    u128::from_str_radix(&digits, 16).map_err(|_| JournalError::os("reading", path, std::io::ErrorKind::InvalidData))
+}
+
+impl Front {
+    /// Opens the front at `path`. `None`: it is not there, or not this one, or of another boot.
+    pub(crate) fn find(path: &Path, owner: Owner, access: Access) -> Result<Option<Self>, JournalError> {
+        let log = match Log::open(path, access) {
+            Ok(log) => log,
+            // Half of one, or one that a power failure has been at.
+            Err(AttachError::NotFound { .. } | AttachError::Foreign { .. } | AttachError::WrongSize { .. }) => {
+                return Ok(None);
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let is_writing = access.is_writing();
+        let file = match File::options().read(true).write(is_writing).open(path.join(STATE)) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(JournalError::os("opening", path.join(STATE).display().to_string(), error)),
+        };
+        let (state, found) = State::attach(file.into(), is_writing)?;
+        let is_it = found == owner && log.mapped().traits().id == owner.front && log.mapped().floor().is_some();
+        Ok(is_it.then(|| Self { log, state, path: path.to_owned() }))
+    }
+
+    /// Makes a front whose first record is that of `at`.
+    pub(crate) fn make(
+        dir: &Path,
+        names: &Names,
+        settings: &Settings,
+        owner: Owner,
+        at: Place,
+        oldest: u64,
+    ) -> Result<Self, JournalError> {
+        let in_directory = dir.join(names.front());
+        let home = match &settings.front {
+            FrontHome::Auto => PathBuf::from(SHARED_MEMORY),
+            FrontHome::At(home) => home.clone(),
+            FrontHome::Directory => return Self::make_at(&in_directory, settings, owner, at, oldest),
+        };
+        let nonce = random_id()? & u128::from(u32::MAX);
+        let path = home.join(format!("{}{nonce:08x}", stem(owner.id)));
+        let is_fitting = path.as_os_str().len() <= MAX_PATH_BYTES && path.to_str().is_some();
+        if settings.front == FrontHome::Auto {
+            if is_fitting && is_tmpfs(&home) {
+                sweep(&home, owner.id);
+                match Self::make_at(&path, settings, owner, at, oldest) {
+                    Err(JournalError::Create(CreateError::NoSpace { .. })) => {}
+                    made => return made,
+                }
+            }
+            tracing::info!(front = %in_directory.display(), "no room on tmpfs: the front is in the journal's directory");
+            return Self::make_at(&in_directory, settings, owner, at, oldest);
+        }
+        if !is_fitting {
+            let value = path.display().to_string();
+            return Err(JournalError::Setting { key: "front", value, allowed: "a path of at most 230 bytes of UTF-8" });
+        }
+        sweep(&home, owner.id);
+        Self::make_at(&path, settings, owner, at, oldest)
+    }
+
+    fn make_at(path: &Path, settings: &Settings, owner: Owner, at: Place, oldest: u64) -> Result<Self, JournalError> {
+        remove(path);
+        let log = Log::builder()
+            .windows(settings.front_windows)
+            .window_bytes(settings.front_window_bytes)
+            .record_bytes(settings.record_bytes)
+            .retention(Retention::Gated)
+            .slots(APPENDER_SLOTS, READER_SLOTS)
+            .mode(settings.mode)
+            .first_seq(at.seq)
+            .floor(true)
+            .create_at(path)?;
+        if let Some(floor) = log.mapped().floor() {
+            floor.role.store(Role::Flusher as u64, Relaxed);
+            hold::advance(&floor.hold.0, 0);
+        }
+        let front = log.mapped().traits().id;
+        let made = create_file(&path.join(STATE), JOURNAL_STATE_BYTES, settings.mode, Allocate::All)
+            .and_then(|file| Ok(State::format(file.into(), Owner { front, ..owner }, at, oldest)?));
+        match made {
+            Ok(state) => Ok(Self { log, state, path: path.to_owned() }),
+            Err(error) => {
+                remove(path);
+                Err(error.into())
+            }
+        }
+    }
+}
+
+/// What the names of a journal's fronts begin with.
+fn stem(id: u128) -> String {
+    format!("shmlog-{id:032x}-")
+}
+
+fn is_tmpfs(home: &Path) -> bool {
+    File::open(home).is_ok_and(|dir| is_in_memory(&dir).unwrap_or(false))
+}
+
+/// Removes what is left of fronts of this journal that nobody uses: the caller makes sure that nobody does.
+fn sweep(home: &Path, id: u128) {
+    let Ok(entries) = std::fs::read_dir(home) else { return };
+    for entry in entries.flatten() {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&stem(id))) {
+            remove(&entry.path());
+        }
+    }
+}
+
+/// Removes a front, whole or not. Processes that have it open keep it.
+pub(crate) fn remove(path: &Path) {
+    // Best effort: what is left is swept when the next front is made.
+    for name in [STATE, directory::LOG.region, directory::LOG.board, directory::LOG.lock] {
+        let _ = std::fs::remove_file(path.join(name));
+    }
+    let _ = std::fs::remove_dir(path);
+}
+
+/// Whether the front at `path` belongs to who owns the journal's directory, or to this user: another's is a trap.
+pub(crate) fn is_trusted(path: &Path, dir: &Path) -> bool {
+    let Ok(front) = path.symlink_metadata() else { return true };
+    let mine = rustix::process::geteuid().as_raw();
+    let owner = dir.metadata().map_or(mine, |dir| dir.uid());
+    front.is_dir() && [mine, owner, 0].contains(&front.uid())
+}

@@ -1,0 +1,221 @@
+//! The journal: the same log, durable, for many processes at once.
+//!
+//! A directory that any number of processes open. They append to and read from its *front*, a gated log on tmpfs; whoever
+//! wants records durable, or a thread that sees to it that all become so in time, takes what was committed there to the
+//! files. The layout of the files is in `format`, flushing in `flush`, what is done after a crash in `recover`.
+
+mod appender;
+mod background;
+mod builder;
+mod core;
+mod files;
+mod flush;
+mod format;
+mod front;
+mod names;
+mod open;
+mod reader;
+mod record;
+mod recover;
+mod settings;
+mod shelf;
+mod spare;
+mod state;
+mod stream;
+
+pub use appender::JournalAppender;
+pub use builder::JournalBuilder;
+pub use reader::{JournalReader, JournalReaderBuilder};
+pub use record::{JournalParts, JournalRecord};
+pub use settings::{Flush, FrontHome};
+
+use crate::error::JournalError;
+use crate::journal::background::Background;
+use crate::journal::core::Core;
+use crate::journal::flush::Goal;
+use crate::log::{Log, Start};
+use crate::wait;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What was found in a journal's files when it was opened after a crash, or for the first time since the boot.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Recovery {
+    /// Records below this one had been durable for sure: the files prove it.
+    pub durable: u64,
+    /// Records below this one are kept: those above `durable` were whole, and are durable now.
+    pub kept: u64,
+    /// Bytes of the torn end that was put aside.
+    pub torn_bytes: u64,
+    /// The files in which it was put aside.
+    pub quarantined: Vec<String>,
+    /// How often the journal has been recovered.
+    pub generation: u64,
+    /// The last process had closed it: nothing was scanned.
+    pub was_closed: bool,
+    /// Bytes that were read to find the end.
+    pub scanned_bytes: u64,
+}
+
+/// A journal that this process has open. Cheap to clone; handles are taken from it, for as many threads as there are.
+///
+/// Other processes may have it open at the same time, append, read, flush, be killed at any instruction: what was
+/// committed stays, what was durable survives power loss, nobody is blocked.
+///
+/// Closed when the last clone and handle is dropped, or by [`Journal::close`], which says whether that went well. What
+/// was appended is then durable.
+///
+/// ```
+/// use shmlog::{Journal, Start};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// # let dir = dir.path().join("orders");
+/// let journal = Journal::open(&dir)?;
+/// let mut appender = journal.appender()?;
+/// let seq = appender.append_durable(b"first")?;
+/// let mut reader = journal.reader(Start::Oldest)?;
+/// let record = reader.try_next()?.expect("just appended");
+/// assert_eq!((record.seq(), record.to_vec()?), (seq, b"first".to_vec()));
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct Journal {
+    inner: Arc<Inner>,
+}
+
+/// Dropped last: closes the journal.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    core: Arc<Core>,
+    /// Dropped first: it must be done before the journal is closed.
+    background: Option<Background>,
+    recovery: Option<Recovery>,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.background = None;
+        if let Err(error) = self.core.close() {
+            tracing::warn!(%error, "closing a journal");
+        }
+    }
+}
+
+impl Journal {
+    /// Settings.
+    pub fn builder() -> JournalBuilder {
+        JournalBuilder::default()
+    }
+
+    /// Opens the journal in `dir`, or makes it, with default settings.
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub fn open(dir: impl AsRef<Path>) -> Result<Self, JournalError> {
+        Self::builder().open(dir)
+    }
+
+    fn of(core: Core, recovery: Option<Recovery>) -> Result<Self, JournalError> {
+        let core = Arc::new(core);
+        let background = core.settings.has_thread.then(|| Background::start(&core)).transpose()?;
+        Ok(Self { inner: Arc::new(Inner { core, background, recovery }) })
+    }
+
+    /// Takes an appender, one for each thread.
+    ///
+    /// # Errors
+    /// [`JournalError::Join`]: there are too many of all processes together, 64.
+    pub fn appender(&self) -> Result<JournalAppender, JournalError> {
+        JournalAppender::join(&self.inner, "")
+    }
+
+    /// Takes an appender with a name, at most 32 bytes of it, for others to see.
+    ///
+    /// # Errors
+    /// As [`Journal::appender`].
+    pub fn appender_named(&self, name: &str) -> Result<JournalAppender, JournalError> {
+        JournalAppender::join(&self.inner, name)
+    }
+
+    /// Takes a reader of all that is committed.
+    ///
+    /// # Errors
+    /// [`JournalError`]: no such record, or no such file.
+    pub fn reader(&self, start: Start) -> Result<JournalReader, JournalError> {
+        self.reader_builder().start(start)
+    }
+
+    /// Settings for a reader.
+    pub fn reader_builder(&self) -> JournalReaderBuilder<'_> {
+        JournalReaderBuilder::new(self)
+    }
+
+    /// Makes durable all that is committed now. Returns the number of the first record that need not be.
+    ///
+    /// # Errors
+    /// [`JournalError::Failed`], [`JournalError::DiskFull`]; then nothing is said of what was not durable before.
+    pub fn sync(&self) -> Result<u64, JournalError> {
+        let end = self.next_seq();
+        self.sync_to(end)?;
+        Ok(end)
+    }
+
+    /// Makes durable all records below `end`, which exist. Together with what others want durable meanwhile, by one
+    /// write and one sync of whoever comes first.
+    ///
+    /// # Errors
+    /// As [`Journal::sync`].
+    pub fn sync_to(&self, end: u64) -> Result<(), JournalError> {
+        self.core().flush_until(Goal::Durable, None, |state| state.durable() >= end).map(drop)
+    }
+
+    /// Records below this one are durable.
+    pub fn durable(&self) -> u64 {
+        self.core().state.durable()
+    }
+
+    /// The number of the next record.
+    pub fn next_seq(&self) -> u64 {
+        self.core().end()
+    }
+
+    /// Waits until records below `end` are durable, without doing anything for it: others do, or this process's thread.
+    /// Returns whether they are.
+    ///
+    /// # Errors
+    /// [`JournalError::Failed`]
+    pub fn wait_durable(&self, end: u64, timeout: Duration) -> Result<bool, JournalError> {
+        let core = self.core();
+        let look = || {
+            let is_durable = core.state.durable() >= end;
+            if is_durable { Some(Ok(())) } else { core.check().err().map(Err) }
+        };
+        core.state.wait(wait::deadline_in(timeout), look).transpose().map(|found| found.is_some())
+    }
+
+    /// What was found when this process opened the journal; `None` if it joined others that had it open, or found all
+    /// in memory that they had left there.
+    pub fn recovery(&self) -> Option<&Recovery> {
+        self.inner.recovery.as_ref()
+    }
+
+    /// The log in memory that appenders append to and readers follow: for its [`Log::info`].
+    pub fn front(&self) -> &Log {
+        &self.core().front
+    }
+
+    /// Makes everything durable and closes the journal, if this is the last clone and no handle is left; otherwise it
+    /// only makes everything durable.
+    ///
+    /// # Errors
+    /// As [`Journal::sync`].
+    pub fn close(self) -> Result<(), JournalError> {
+        self.sync().map(drop)
+    }
+
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.inner.core
+    }
+}

@@ -1,0 +1,91 @@
+//! The names of a journal's files, which begin with its prefix.
+
+/// See the module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Names {
+    prefix: String,
+}
+
+/// Digits of a sequence number.
+const DIGITS: usize = 20;
+
+impl Names {
+    pub(crate) fn new(prefix: &str) -> Self {
+        Self { prefix: prefix.to_owned() }
+    }
+
+    fn name(&self, rest: &str) -> String {
+        format!("{}{rest}", self.prefix)
+    }
+
+    /// The control file.
+    pub(crate) fn control(&self) -> String {
+        self.name("control")
+    }
+
+    /// The control file while it is made.
+    pub(crate) fn control_draft(&self) -> String {
+        self.name("control.draft")
+    }
+
+    /// The file whose bytes are locked.
+    pub(crate) fn lock(&self) -> String {
+        self.name("lock")
+    }
+
+    /// A file that waits to be used.
+    pub(crate) fn spare(&self) -> String {
+        self.name("spare")
+    }
+
+    /// A file that is prepared to wait.
+    pub(crate) fn spare_draft(&self) -> String {
+        self.name("spare.draft")
+    }
+
+    /// The front, where it is in the directory.
+    pub(crate) fn front(&self) -> String {
+        self.name("front")
+    }
+
+    /// The file of the records from `first` on.
+    pub(crate) fn log(&self, first: u64) -> String {
+        format!("{}{first:0DIGITS$}.log", self.prefix)
+    }
+
+    /// Where record `seq` should have been: what was there instead when the journal was recovered for the
+    /// `generation`th time.
+    pub(crate) fn torn(&self, seq: u64, generation: u64) -> String {
+        format!("{}{seq:0DIGITS$}.torn-{generation}", self.prefix)
+    }
+
+    /// The name of a file of records that was put aside.
+    pub(crate) fn lost(&self, first: u64, generation: u64) -> String {
+        format!("{}{first:0DIGITS$}.lost-{generation}", self.prefix)
+    }
+
+    /// The first record of the file of this name, if it is one of records.
+    pub(crate) fn first_of(&self, name: &str) -> Option<u64> {
+        let digits = name.strip_prefix(&self.prefix)?.strip_suffix(".log")?;
+        let is_number = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
+        digits.parse().ok().filter(|_| is_number)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_files_of_records_are_known_and_sorted_as_their_numbers() {
+        let names = Names::new("a-");
+        for first in [0, 7, 1 << 40, u64::MAX] {
+            assert_eq!(names.first_of(&names.log(first)), Some(first));
+        }
+        assert!(names.log(9) < names.log(10));
+        for other in ["00000000000000000001.log", "a-1.log", "a-+0000000000000000001.log", "a-control", "a-x.log"] {
+            assert_eq!(names.first_of(other), None, "{other}");
+        }
+        assert_eq!(names.first_of("a-99999999999999999999.log"), None, "more than 64 bits");
+    }
+}

@@ -1,0 +1,288 @@
+//! Opening a journal and closing it.
+//!
+//! Under the open lock one process at a time finds out what there is. Whoever has the journal open holds the use lock,
+//! shared: so who can take it alone knows that nobody else does. If there is a front that fits, it is joined: whatever
+//! was committed to it is there. Else the files are recovered, and a new front begins where their records end.
+
+use crate::create::{random_id, unix_ns};
+use crate::error::JournalError;
+use crate::journal::Recovery;
+use crate::journal::core::{Core, FLUSH_LOCK, OPEN_LOCK, USE_LOCK};
+use crate::journal::files;
+use crate::journal::flush::{Flusher, Goal};
+use crate::journal::format::control::{CONTROL_BYTES, Control};
+use crate::journal::format::{JOURNAL_VERSION, Unfit};
+use crate::journal::front::{self, Front, boot_id, is_trusted};
+use crate::journal::names::Names;
+use crate::journal::recover::recover;
+use crate::journal::settings::Settings;
+use crate::journal::state::Owner;
+use crate::log::Access;
+use crate::sys::disk::{Disk, DiskFile, NativeDisk, Open};
+use crate::sys::lock::{self, Mode};
+use std::fs::DirBuilder;
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+/// Between two tries to take the open lock.
+const NAP: Duration = Duration::from_millis(1);
+
+/// Opens the journal in `dir`, making it if `is_made`.
+pub(crate) fn open(dir: &Path, settings: &Settings, is_made: bool) -> Result<(Core, Option<Recovery>), JournalError> {
+    settings.check()?;
+    if is_made {
+        make_directory(dir, settings.mode)?;
+    }
+    let disk = NativeDisk::open(dir, settings.mode).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => JournalError::NotFound { dir: dir.to_owned() },
+        _ => JournalError::os("opening", dir.display().to_string(), error),
+    })?;
+    open_on(Arc::new(disk), dir, settings, is_made)
+}
+
+fn make_directory(dir: &Path, mode: u32) -> Result<(), JournalError> {
+    // Who may read or write the files may look them up.
+    let mode = mode | (mode & 0o444) >> 2;
+    let made = DirBuilder::new().recursive(true).mode(mode).create(dir);
+    made.map_err(|error| JournalError::os("making", dir.display().to_string(), error))
+}
+
+/// Opens the journal on a disk that is `dir`.
+pub(crate) fn open_on(
+    disk: Arc<dyn Disk>,
+    dir: &Path,
+    settings: &Settings,
+    is_made: bool,
+) -> Result<(Core, Option<Recovery>), JournalError> {
+    let names = Names::new(&settings.prefix);
+    let locks = open_locks(&*disk, &names, dir, is_made)?;
+    let opening = Opening { disk, names, locks, dir: dir.to_owned(), settings: settings.clone() };
+    opening.lock()?;
+    let opened = opening.open(is_made);
+    // Unlocking one's own lock fails only where locking is impossible too.
+    let _ = lock::unlock(opening.locks.fd(), OPEN_LOCK);
+    opened
+}
+
+fn open_locks(disk: &dyn Disk, names: &Names, dir: &Path, is_made: bool) -> Result<Arc<dyn DiskFile>, JournalError> {
+    let how = if is_made { Open::Create } else { Open::Write };
+    disk.open(&names.lock(), how).map_err(|error| match error.kind() {
+        io::ErrorKind::NotFound => JournalError::NotFound { dir: dir.to_owned() },
+        _ => JournalError::os("opening", names.lock(), error),
+    })
+}
+
+/// What is at hand while a journal is opened.
+struct Opening {
+    disk: Arc<dyn Disk>,
+    names: Names,
+    locks: Arc<dyn DiskFile>,
+    dir: PathBuf,
+    settings: Settings,
+}
+
+impl Opening {
+    fn try_lock(&self, byte: u64, mode: Mode) -> Result<bool, JournalError> {
+        lock::try_lock(self.locks.fd(), byte, mode)
+            .map_err(|error| JournalError::os("locking a byte of", self.names.lock(), error))
+    }
+
+    fn lock(&self) -> Result<(), JournalError> {
+        let began = Instant::now();
+        while !self.try_lock(OPEN_LOCK, Mode::Alone)? {
+            let waited = began.elapsed();
+            if waited >= self.settings.open_wait {
+                let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
+                return Err(JournalError::Busy { waited_ms });
+            }
+            std::thread::sleep(NAP);
+        }
+        Ok(())
+    }
+
+    /// Under the open lock.
+    fn open(&self, is_made: bool) -> Result<(Core, Option<Recovery>), JournalError> {
+        let is_alone = self.try_lock(USE_LOCK, Mode::Alone)?;
+        let joined = self.join_or_recover(is_made, is_alone);
+        if joined.is_err() {
+            let _ = lock::unlock(self.locks.fd(), USE_LOCK);
+            return joined;
+        }
+        // Alone becomes shared at once; who was not alone had nothing yet.
+        if !self.try_lock(USE_LOCK, Mode::Shared)? {
+            return Err(JournalError::Busy { waited_ms: 0 });
+        }
+        joined
+    }
+
+    fn join_or_recover(&self, is_made: bool, is_alone: bool) -> Result<(Core, Option<Recovery>), JournalError> {
+        let (control, turn) = match self.read_control()? {
+            Some(found) => found,
+            None if is_made => self.make_control()?,
+            None => return Err(JournalError::NotFound { dir: self.dir.clone() }),
+        };
+        let boot = boot_id()?;
+        if let Some((front, path)) = &control.front {
+            let path = Path::new(path);
+            let owner = Owner { id: control.id, front: *front, generation: control.generation, boot };
+            let found = if is_trusted(path, &self.dir) { Front::find(path, owner, Access::Append)? } else { None };
+            match found {
+                // All who have it open know that it failed; who comes alone begins anew.
+                Some(front) if !(is_alone && front.state.is_failed()) => return Ok((self.core(&control, front), None)),
+                _ if !is_alone => return Err(JournalError::FrontUnreachable { path: path.to_owned() }),
+                _ => {}
+            }
+        } else if !is_alone {
+            return Err(JournalError::FrontUnreachable { path: self.dir.join(self.names.front()) });
+        }
+        self.begin(control, turn, boot)
+    }
+
+    /// Recovers the files and makes a new front. Nobody else has the journal open.
+    fn begin(&self, control: Control, turn: u64, boot: u128) -> Result<(Core, Option<Recovery>), JournalError> {
+        let (at, recovery) = recover(&*self.disk, &self.names, &control)?;
+        let generation = control.generation + 1;
+        let owner = Owner { id: control.id, front: 0, generation, boot };
+        let settings = Settings { file_bytes: control.file_bytes, ..self.settings.clone() };
+        let old = control.front.as_ref().map(|(_, path)| PathBuf::from(path));
+        let front = Front::make(&self.dir, &self.names, &settings, owner, at, control.oldest)?;
+        let path = front.path.to_str().map(str::to_owned);
+        let id = front.log.mapped().traits().id;
+        let durable = recovery.kept;
+        let front_at = path.map(|path| (id, path));
+        let control = Control { generation, durable, closed: None, front: front_at, ..control };
+        if let Err(error) = write_control(&*self.disk, &self.names, &control, turn + 1) {
+            front::remove(&front.path);
+            return Err(error);
+        }
+        if let Some(old) = old.filter(|old| *old != front.path && is_trusted(old, &self.dir)) {
+            front::remove(&old);
+        }
+        Ok((self.core(&control, front), Some(recovery)))
+    }
+
+    fn core(&self, control: &Control, front: Front) -> Core {
+        Core {
+            dir: self.dir.clone(),
+            id: control.id,
+            generation: control.generation,
+            names: self.names.clone(),
+            settings: Settings { file_bytes: control.file_bytes, ..self.settings.clone() },
+            disk: Arc::clone(&self.disk),
+            locks: Arc::clone(&self.locks),
+            front: front.log,
+            state: front.state,
+            front_path: front.path,
+            flusher: Mutex::new(Flusher::default()),
+            preparing: Mutex::new(()),
+        }
+    }
+
+    fn read_control(&self) -> Result<Option<(Control, u64)>, JournalError> {
+        read_control(&*self.disk, &self.names)
+    }
+
+    /// A new journal.
+    fn make_control(&self) -> Result<(Control, u64), JournalError> {
+        let control = Control {
+            id: random_id()?,
+            generation: 0,
+            oldest: 0,
+            durable: 0,
+            file_bytes: self.settings.file_bytes,
+            created_unix_ns: unix_ns(),
+            closed: None,
+            front: None,
+        };
+        let (draft, name) = (self.names.control_draft(), self.names.control());
+        let make = || -> io::Result<()> {
+            let file = self.disk.open(&draft, Open::Create)?;
+            file.allocate(CONTROL_BYTES as u64)?;
+            let (at, bytes) = control.encode(1);
+            file.write_at(&bytes, at)?;
+            file.sync()?;
+            self.disk.rename(&draft, &name)?;
+            self.disk.sync()
+        };
+        make().map_err(|error| JournalError::os("making", &name, error))?;
+        Ok((control, 1))
+    }
+}
+
+/// Reads the control file, and its turn. `None`: there is no journal.
+pub(crate) fn read_control(disk: &dyn Disk, names: &Names) -> Result<Option<(Control, u64)>, JournalError> {
+    let name = names.control();
+    let os = |error| JournalError::os("reading", &name, error);
+    let file = match disk.open(&name, Open::Read) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return match files::firsts(disk, names).map_err(os)?.is_empty() {
+                true => Ok(None),
+                false => Err(JournalError::Control { file: name.clone() }),
+            };
+        }
+        Err(error) => return Err(JournalError::os("opening", &name, error)),
+    };
+    let mut bytes = vec![0; CONTROL_BYTES];
+    let found = file.read_at(&mut bytes, 0).map_err(os)?;
+    match Control::decode(&bytes[..found]) {
+        Ok(found) => Ok(Some(found)),
+        Err(Unfit::Version(found)) => Err(JournalError::Version { file: name, found, known: JOURNAL_VERSION }),
+        Err(Unfit::Foreign | Unfit::Damaged) => Err(JournalError::Control { file: name }),
+    }
+}
+
+/// Writes the control file of turn `turn`. By the holder of the open lock, or of the flush lock.
+pub(crate) fn write_control(disk: &dyn Disk, names: &Names, control: &Control, turn: u64) -> Result<(), JournalError> {
+    let name = names.control();
+    let write = || -> io::Result<()> {
+        let file = disk.open(&name, Open::Write)?;
+        let (at, bytes) = control.encode(turn);
+        file.write_at(&bytes, at)?;
+        file.sync()
+    };
+    write().map_err(|error| JournalError::os("writing", &name, error))
+}
+
+impl Core {
+    /// Makes everything durable, and, if nobody else has the journal open, puts down where its records end and removes
+    /// the front.
+    pub(crate) fn close(&self) -> Result<(), JournalError> {
+        let end = self.end();
+        let flushed = self.flush_until(Goal::Durable, None, |state| state.durable() >= end);
+        let let_go = || {
+            let _ = lock::unlock(self.locks.fd(), USE_LOCK);
+        };
+        let os = |error| JournalError::os("locking a byte of", self.names.lock(), error);
+        // Who opens it meanwhile finds it open, and will close it.
+        let is_last = lock::try_lock(self.locks.fd(), OPEN_LOCK, Mode::Alone).map_err(os)?
+            && lock::try_lock(self.locks.fd(), USE_LOCK, Mode::Alone).map_err(os)?;
+        let closed = if is_last && flushed.is_ok() { self.close_last() } else { Ok(()) };
+        let_go();
+        let _ = lock::unlock(self.locks.fd(), OPEN_LOCK);
+        flushed.and(closed)
+    }
+
+    fn close_last(&self) -> Result<(), JournalError> {
+        // Others may have appended and died.
+        let end = self.end();
+        self.flush_until(Goal::Durable, None, |state| state.durable() >= end)?;
+        let Some((control, turn)) = read_control(&*self.disk, &self.names)? else { return Ok(()) };
+        let progress = self.state.progress();
+        let control = Control {
+            closed: Some(progress.written),
+            durable: progress.durable.seq,
+            oldest: self.state.oldest(),
+            front: None,
+            ..control
+        };
+        debug_assert_eq!(progress.written, progress.durable);
+        let _ = FLUSH_LOCK;
+        write_control(&*self.disk, &self.names, &control, turn + 1)?;
+        front::remove(&self.front_path);
+        Ok(())
+    }
+}

@@ -1,0 +1,322 @@
+//! Reading a journal: recent records from memory, older ones from the files, by one handle.
+
+use crate::error::{JoinError, JournalError, ReadError};
+use crate::journal::core::Core;
+use crate::journal::record::JournalRecord;
+use crate::journal::shelf::Shelf;
+use crate::journal::stream::FrameStream;
+use crate::journal::{Inner, Journal};
+use crate::log::{Reader, Record, Start};
+use crate::wait;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Settings of a reader, by [`Journal::reader_builder`].
+#[derive(Clone, Debug)]
+pub struct JournalReaderBuilder<'j> {
+    journal: &'j Journal,
+    is_durable_only: bool,
+}
+
+impl<'j> JournalReaderBuilder<'j> {
+    pub(crate) fn new(journal: &'j Journal) -> Self {
+        Self { journal, is_durable_only: false }
+    }
+
+    /// Whether it reads durable records only: what it has seen, no crash takes back. False by default: it reads whatever
+    /// is committed.
+    #[must_use]
+    pub fn durable_only(mut self, is_durable_only: bool) -> Self {
+        self.is_durable_only = is_durable_only;
+        self
+    }
+
+    /// Takes its place. [`Start::First`] is record 0, [`Start::Oldest`] the oldest one that is kept.
+    ///
+    /// # Errors
+    /// [`JournalError::Lagged`]: the record was given up; [`JournalError::Join`]: there is no such record yet.
+    pub fn start(self, start: Start) -> Result<JournalReader, JournalError> {
+        let core = self.journal.core();
+        let (oldest, end) = (core.state.oldest(), core.end());
+        let next = match start {
+            Start::Oldest => oldest,
+            Start::First => 0,
+            Start::At(seq) => seq,
+            Start::End if self.is_durable_only => core.state.durable(),
+            Start::End => end,
+        };
+        let mut reader = JournalReader {
+            inner: Arc::clone(&self.journal.inner),
+            source: Source::None,
+            shelf: Shelf::default(),
+            buffer: Vec::new(),
+            recent: None,
+            next: oldest,
+            written: 0,
+            limit: if self.is_durable_only { 0 } else { u64::MAX },
+        };
+        reader.seek(next)?;
+        Ok(reader)
+    }
+}
+
+/// Where the next record comes from.
+#[derive(Debug)]
+enum Source {
+    /// Not known.
+    None,
+    /// The front.
+    Front(Reader),
+    /// A file, and the first record of the one after it.
+    File(FrameStream, Option<u64>),
+}
+
+/// What is at the place.
+enum Here {
+    Front,
+    File,
+    Nothing,
+}
+
+/// A handle that reads a journal, at a position of its own. It costs the appenders nothing.
+#[derive(Debug)]
+pub struct JournalReader {
+    inner: Arc<Inner>,
+    source: Source,
+    shelf: Shelf,
+    buffer: Vec<u8>,
+    /// For records by number.
+    recent: Option<Reader>,
+    /// The record that comes next.
+    next: u64,
+    /// Records below this one are in the files, if not more are.
+    written: u64,
+    /// Records from there on are not read before they are known to be durable; all are, if that is no matter.
+    limit: u64,
+}
+
+impl JournalReader {
+    /// The next record, if there is one. Never waits, but for a disk that has to be read.
+    ///
+    /// # Errors
+    /// [`JournalError::Lagged`]: call again, it goes on at the oldest record. [`JournalError::Damaged`],
+    /// [`JournalError::Os`]: the position stays.
+    pub fn try_next(&mut self) -> Result<Option<JournalRecord<'_>>, JournalError> {
+        match self.look()? {
+            Here::Nothing => Ok(None),
+            Here::Front => {
+                let Source::Front(front) = &mut self.source else { return Ok(None) };
+                let Some(record) = front.try_next()? else { return Ok(None) };
+                self.next = record.seq() + 1;
+                Ok(Some(take(&record, &mut self.buffer)?))
+            }
+            Here::File => {
+                let Source::File(frames, _) = &mut self.source else { return Ok(None) };
+                let Some(frame) = frames.pass() else { return Ok(None) };
+                self.next = frame.seq + 1;
+                Ok(Some(JournalRecord::new(frame.seq, frame.kind.is_batch(), frame.payload)))
+            }
+        }
+    }
+
+    /// The next record; waits for it until `timeout`, asleep.
+    ///
+    /// # Errors
+    /// As [`JournalReader::try_next`].
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<JournalRecord<'_>>, JournalError> {
+        let deadline = wait::deadline_in(timeout);
+        loop {
+            if !matches!(self.look()?, Here::Nothing) {
+                return self.try_next();
+            }
+            let left = deadline.map(|deadline| deadline.saturating_duration_since(std::time::Instant::now()));
+            if left.is_some_and(|left| left.is_zero()) {
+                return Ok(None);
+            }
+            let inner = Arc::clone(&self.inner);
+            let next = self.next;
+            if self.limit == u64::MAX
+                && let Source::Front(front) = &mut self.source
+            {
+                front.wait_next(left.unwrap_or(Duration::MAX))?;
+            } else {
+                inner.core.state.wait(deadline, || (inner.core.state.durable() > next).then_some(()));
+            }
+        }
+    }
+
+    /// Record `seq`, wherever the reader stands. `None`: it does not exist yet, or is not durable yet.
+    ///
+    /// # Errors
+    /// [`JournalError::Lagged`]: it was given up. Others as [`JournalReader::try_next`].
+    pub fn get(&mut self, seq: u64) -> Result<Option<JournalRecord<'_>>, JournalError> {
+        let inner = Arc::clone(&self.inner);
+        let core = &*inner.core;
+        if self.limit != u64::MAX && seq >= core.state.durable() {
+            return Ok(None);
+        }
+        if let Some(is_batch) = self.get_recent(core, seq)? {
+            return Ok(Some(JournalRecord::new(seq, is_batch, &self.buffer)));
+        }
+        // It is not there yet, or not in memory any more.
+        if seq >= core.state.written() {
+            return Ok(None);
+        }
+        if seq < core.state.oldest() {
+            return Err(self.lagged(seq));
+        }
+        match self.shelf.get(core, seq, &mut self.buffer)? {
+            Some(is_batch) => Ok(Some(JournalRecord::new(seq, is_batch, &self.buffer))),
+            None => Err(JournalError::FileLost { file: core.names.log(seq), from: seq, to: seq + 1 }),
+        }
+    }
+
+    /// Copies a record out of the front, if it is there. Returns whether it is a batch.
+    #[inline]
+    fn get_recent(&mut self, core: &Core, seq: u64) -> Result<Option<bool>, JournalError> {
+        if self.recent.is_none() {
+            self.recent = Some(core.front.reader(Start::End)?);
+        }
+        let Some(front) = &self.recent else { return Ok(None) };
+        let found = match front.get(seq) {
+            Ok(Some(record)) => take(&record, &mut self.buffer).map(|record| Some(record.is_batch())),
+            Ok(None) | Err(ReadError::GivenUp { .. }) => Ok(None),
+            Err(error) => Err(error.into()),
+        };
+        match found {
+            // Recycled while it was copied.
+            Err(JournalError::Read(ReadError::GivenUp { .. })) => Ok(None),
+            found => found,
+        }
+    }
+
+    /// Goes to record `seq`, which exists or is the next one.
+    ///
+    /// # Errors
+    /// [`JournalError::Lagged`]: it was given up; [`JournalError::Join`]: it does not exist yet.
+    pub fn seek(&mut self, seq: u64) -> Result<(), JournalError> {
+        let core = &self.inner.core;
+        if seq > core.end() {
+            return Err(JoinError::Ahead { seq }.into());
+        }
+        if seq < core.state.oldest() {
+            return Err(self.lagged(seq));
+        }
+        self.source = Source::None;
+        self.next = seq;
+        Ok(())
+    }
+
+    /// The number of the record that comes next.
+    pub fn position(&self) -> u64 {
+        self.next
+    }
+
+    /// How many records there are from the position on, durable or not.
+    pub fn lag(&self) -> u64 {
+        self.inner.core.end().saturating_sub(self.next)
+    }
+
+    /// Finds out where the next record is, so that it can be taken there.
+    fn look(&mut self) -> Result<Here, JournalError> {
+        if self.next >= self.limit {
+            self.limit = self.inner.core.state.durable();
+            if self.next >= self.limit {
+                return Ok(Here::Nothing);
+            }
+        }
+        loop {
+            match &mut self.source {
+                Source::Front(front) => match front.look() {
+                    Ok(Some(_)) if front.position() == self.next => return Ok(Here::Front),
+                    Ok(None) => return Ok(Here::Nothing),
+                    // It was slower than the front is long: the files have what it missed.
+                    Ok(Some(_)) | Err(ReadError::Lagged { .. }) => self.source = Source::None,
+                    Err(error) => return Err(error.into()),
+                },
+                Source::File(..) => {
+                    if let Some(here) = self.look_in_file()? {
+                        return Ok(here);
+                    }
+                }
+                Source::None => self.find_source()?,
+            }
+        }
+    }
+
+    /// `None`: look elsewhere.
+    #[inline]
+    fn look_in_file(&mut self) -> Result<Option<Here>, JournalError> {
+        let Source::File(frames, after) = &mut self.source else { return Ok(None) };
+        // Frames are whole as far as is written, which is looked at first.
+        let is_written = self.next < self.written || self.inner.core.state.written() > self.next;
+        if !is_written || after.is_some_and(|after| self.next >= after) {
+            self.source = Source::None;
+            return Ok(None);
+        }
+        if frames.find_record(self.next).map_err(|error| JournalError::os("reading", "records", error))? {
+            return Ok(Some(Here::File));
+        }
+        self.leave_file()
+    }
+
+    /// The record should be in this file, as far as is known, and is not.
+    #[cold]
+    fn leave_file(&mut self) -> Result<Option<Here>, JournalError> {
+        let inner = Arc::clone(&self.inner);
+        let Source::File(frames, after) = &self.source else { return Ok(None) };
+        // Another file may have begun since; or this one is gone.
+        let now = self.shelf.file_of(&inner.core, self.next)?;
+        if now == Some((frames.first(), *after)) && self.next >= inner.core.state.oldest() {
+            return Err(self.damaged());
+        }
+        self.source = Source::None;
+        Ok(None)
+    }
+
+    /// Decides between the front and the files.
+    fn find_source(&mut self) -> Result<(), JournalError> {
+        let inner = Arc::clone(&self.inner);
+        let core = &*inner.core;
+        match core.front.reader(Start::At(self.next)) {
+            Ok(front) => {
+                self.source = Source::Front(front);
+                return Ok(());
+            }
+            Err(JoinError::Gone { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
+        let oldest = core.state.oldest();
+        if self.next < oldest {
+            let missed = oldest - self.next;
+            self.next = oldest;
+            return Err(JournalError::Lagged { missed, next: oldest });
+        }
+        let Some((first, after)) = self.shelf.file_of(core, self.next)? else {
+            return Err(JournalError::FileLost { file: core.names.log(self.next), from: self.next, to: self.next + 1 });
+        };
+        self.written = core.state.written();
+        self.source = Source::File(Shelf::stream(core, first)?, after);
+        Ok(())
+    }
+
+    #[cold]
+    fn damaged(&self) -> JournalError {
+        let Source::File(frames, _) = &self.source else { return self.lagged(self.next) };
+        let core = &self.inner.core;
+        let (file, offset) = (core.names.log(frames.first()), frames.offset());
+        JournalError::Damaged { file, offset, seq: frames.seq(), durable: core.state.durable() }
+    }
+
+    fn lagged(&self, seq: u64) -> JournalError {
+        let next = self.inner.core.state.oldest();
+        JournalError::Lagged { missed: next.saturating_sub(seq), next }
+    }
+}
+
+/// Copies a record of the front to the reader's buffer.
+fn take<'b>(record: &Record<'_>, buffer: &'b mut Vec<u8>) -> Result<JournalRecord<'b>, JournalError> {
+    buffer.resize(record.len(), 0);
+    record.copy_to(buffer)?;
+    Ok(JournalRecord::new(record.seq(), record.is_batch(), buffer))
+}

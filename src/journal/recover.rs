@@ -1,0 +1,194 @@
+//! What a journal's files hold, after whatever happened to them.
+//!
+//! Everything here may be done again, from the start, if it is interrupted: each step leaves files whose records end at
+//! the same place.
+
+use crate::error::JournalError;
+use crate::journal::Recovery;
+use crate::journal::files::{FileInfo, list};
+use crate::journal::format::BLOCK_BYTES;
+use crate::journal::format::control::{Control, Place};
+use crate::journal::format::header::NO_FILE;
+use crate::journal::names::Names;
+use crate::journal::stream::FrameStream;
+use crate::sys::disk::{Disk, DiskFile, Open};
+use std::sync::Arc;
+
+/// Bytes of a torn tail that are kept.
+const TORN_BYTES: u64 = 256 << 20;
+
+/// Where the records of some files end.
+#[derive(Debug)]
+struct End {
+    /// Index of the file in the list.
+    file: usize,
+    /// Where in it.
+    offset: u64,
+    /// The record that is not there.
+    seq: u64,
+    /// Records below this one were durable: as the files say, wherever they say it.
+    durable: u64,
+    scanned_bytes: u64,
+}
+
+/// Finds where the records end, puts what follows aside, and makes what is kept durable. Returns where the next record
+/// goes.
+///
+/// # Errors
+/// [`JournalError::Damaged`], [`JournalError::FileLost`]: records are gone that had been durable; nothing was changed.
+pub(crate) fn recover(disk: &dyn Disk, names: &Names, control: &Control) -> Result<(Place, Recovery), JournalError> {
+    let mut recovery = Recovery { generation: control.generation + 1, ..Recovery::default() };
+    let files = list(disk, names, control.id)?;
+    let files = retire(disk, files, control.oldest)?;
+    check_chain(&files, control.oldest)?;
+    let Some(last) = files.last() else {
+        if control.durable > control.oldest {
+            let file = names.log(control.oldest);
+            return Err(JournalError::FileLost { file, from: control.oldest, to: control.durable });
+        }
+        recovery.kept = control.oldest;
+        recovery.durable = control.oldest;
+        return Ok((Place { seq: control.oldest, file: NO_FILE, offset: Place::FULL }, recovery));
+    };
+    if let Some(place) = closed_place(control, last)? {
+        (recovery.kept, recovery.durable, recovery.was_closed) = (place.seq, place.seq, true);
+        return Ok((place, recovery));
+    }
+    let end = find_end(disk, &files, control.durable.max(last.header.durable))?;
+    recovery.scanned_bytes = end.scanned_bytes;
+    (recovery.kept, recovery.durable) = (end.seq, end.durable);
+    if end.seq < end.durable {
+        let file = files[end.file].name.clone();
+        return Err(JournalError::Damaged { file, offset: end.offset, seq: end.seq, durable: end.durable });
+    }
+    let place = cut(disk, names, &files, &end, &mut recovery)?;
+    Ok((place, recovery))
+}
+
+/// Removes files whose records were all given up: the removal was decided, and may have been interrupted.
+fn retire(disk: &dyn Disk, mut files: Vec<FileInfo>, oldest: u64) -> Result<Vec<FileInfo>, JournalError> {
+    let retained = files.iter().rposition(|file| file.header.first <= oldest).unwrap_or(0);
+    for file in files.drain(..retained) {
+        disk.remove(&file.name).map_err(|error| JournalError::os("removing", &file.name, error))?;
+    }
+    Ok(files)
+}
+
+/// Each file says which one came before it.
+fn check_chain(files: &[FileInfo], oldest: u64) -> Result<(), JournalError> {
+    let lost =
+        |file: &FileInfo, from| Err(JournalError::FileLost { file: file.name.clone(), from, to: file.header.first });
+    if let Some(first) = files.first()
+        && first.header.first > oldest
+    {
+        return lost(first, oldest);
+    }
+    for pair in files.windows(2) {
+        if pair[1].header.previous != pair[0].header.first {
+            return lost(&pair[1], pair[1].header.previous);
+        }
+    }
+    Ok(())
+}
+
+/// Where the last process that closed the journal says that the records end.
+fn closed_place(control: &Control, last: &FileInfo) -> Result<Option<Place>, JournalError> {
+    let Some(place) = control.closed.filter(|place| place.file == last.header.first) else { return Ok(None) };
+    if place.offset == Place::FULL {
+        return Ok(Some(place));
+    }
+    // Somebody may have gone on since, without being able to say so.
+    let mut rest = FrameStream::new(Arc::clone(&last.file), last.header.frame_salt(), place.offset, place.seq);
+    let next = rest.next().map_err(|error| JournalError::os("reading", &last.name, error))?;
+    Ok(next.is_none().then_some(place))
+}
+
+/// Scans from the file that holds record `durable` on.
+fn find_end(disk: &dyn Disk, files: &[FileInfo], durable: u64) -> Result<End, JournalError> {
+    let from = files.iter().rposition(|file| file.header.first <= durable).unwrap_or(0);
+    let mut scanned_bytes = 0;
+    for (index, info) in files.iter().enumerate().skip(from) {
+        let os = |doing| move |error| JournalError::os(doing, &info.name, error);
+        let file = disk.open(&info.name, Open::Write).map_err(os("opening"))?;
+        // What is kept must be durable, and be what is on the disk: after a failed write the kernel's pages are not.
+        file.sync().map_err(os("syncing"))?;
+        file.forget_cache().map_err(os("reading"))?;
+        let mut frames = FrameStream::of_file(file, info.header.frame_salt(), info.header.first);
+        let end = files.get(index + 1).map_or(u64::MAX, |next| next.header.first);
+        while frames.seq() < end && frames.next().map_err(os("reading"))?.is_some() {}
+        scanned_bytes += frames.offset();
+        if frames.seq() == end {
+            continue;
+        }
+        let (offset, seq) = (frames.offset(), frames.seq());
+        let durable = durable.max(proven_durable(frames, &files[index + 1..]).map_err(os("reading"))?);
+        return Ok(End { file: index, offset, seq, durable, scanned_bytes });
+    }
+    unreachable!("the last file has no end")
+}
+
+/// What is said beyond the place of `frames`, there and in later files, of how far the records were durable once.
+fn proven_durable(mut frames: FrameStream, later: &[FileInfo]) -> std::io::Result<u64> {
+    let mut durable = 0;
+    for (_, mark) in frames.find_marks_beyond()? {
+        durable = durable.max(mark.durable);
+    }
+    for info in later {
+        durable = durable.max(info.header.durable);
+        let mut frames = FrameStream::of_file(Arc::clone(&info.file), info.header.frame_salt(), info.header.first);
+        for (_, mark) in frames.find_marks_beyond()? {
+            durable = durable.max(mark.durable);
+        }
+    }
+    Ok(durable)
+}
+
+/// Puts aside what follows the end.
+fn cut(
+    disk: &dyn Disk,
+    names: &Names,
+    files: &[FileInfo],
+    end: &End,
+    recovery: &mut Recovery,
+) -> Result<Place, JournalError> {
+    let os = |doing: &'static str, name: &str, error| JournalError::os(doing, name, error);
+    // From the last one on, each for good before the one before it, so that none is ever missing in the middle.
+    for info in files.iter().skip(end.file + 1).rev() {
+        let lost = names.lost(info.header.first, recovery.generation);
+        disk.rename(&info.name, &lost).map_err(|error| os("renaming", &info.name, error))?;
+        disk.sync().map_err(|error| os("syncing the directory of", &lost, error))?;
+        recovery.quarantined.push(lost);
+    }
+    let info = &files[end.file];
+    let file = disk.open(&info.name, Open::Write).map_err(|error| os("opening", &info.name, error))?;
+    let torn = keep_torn(disk, &*file, end, &names.torn(end.seq, recovery.generation))
+        .map_err(|error| os("keeping the torn end of", &info.name, error))?;
+    if let Some((name, bytes)) = torn {
+        recovery.torn_bytes = bytes;
+        recovery.quarantined.push(name);
+    }
+    if end.seq == info.header.first {
+        // Nothing is in it, and the next file gets its name.
+        disk.remove(&info.name).map_err(|error| os("removing", &info.name, error))?;
+        disk.sync().map_err(|error| os("syncing the directory of", &info.name, error))?;
+        return Ok(Place { seq: end.seq, file: info.header.previous, offset: Place::FULL });
+    }
+    // Whole pages, so that it can be mapped; what is behind the end reads as zeroes.
+    let cut = file.truncate(end.offset).and_then(|()| file.truncate(end.offset.next_multiple_of(BLOCK_BYTES)));
+    cut.map_err(|error| os("cutting", &info.name, error))?;
+    file.sync().map_err(|error| os("syncing", &info.name, error))?;
+    Ok(Place { seq: end.seq, file: info.header.first, offset: Place::FULL })
+}
+
+/// Copies what stands beyond the end, unless it is nothing but zeroes.
+fn keep_torn(disk: &dyn Disk, file: &dyn DiskFile, end: &End, name: &str) -> std::io::Result<Option<(String, u64)>> {
+    let len = file.len()?.saturating_sub(end.offset).min(TORN_BYTES);
+    let mut tail = vec![0; usize::try_from(len).unwrap_or(0)];
+    let found = file.read_at(&mut tail, end.offset)?;
+    let Some(last) = tail[..found].iter().rposition(|&byte| byte != 0) else { return Ok(None) };
+    let aside = disk.open(name, Open::Create)?;
+    aside.write_at(&tail[..=last], 0)?;
+    aside.sync()?;
+    disk.sync()?;
+    Ok(Some((name.to_owned(), last as u64 + 1)))
+}

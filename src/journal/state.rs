@@ -1,0 +1,238 @@
+//! The words that all processes share which have the journal open.
+#![allow(unsafe_code, reason = "the view lives as long as the mapping stored beside it")]
+
+use crate::core::doorbell;
+use crate::error::AttachError;
+use crate::journal::format::control::Place;
+use crate::layout::control::FORMAT_VERSION;
+use crate::layout::journal::{JOURNAL_MAGIC, JOURNAL_STATE_BYTES, JournalState, PlaceWords};
+use crate::preamble::{check_magic, get_id, put_id, put_magic};
+use crate::region::{Region, outliving};
+use crate::sync::{
+    Fencing,
+    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    fence,
+};
+use crate::sys::futex;
+use crate::wait::{self, Wait};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Instant;
+
+/// Whose words they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner {
+    /// The journal's identity.
+    pub(crate) id: u128,
+    /// The front's.
+    pub(crate) front: u128,
+    /// The journal's generation.
+    pub(crate) generation: u64,
+    /// The boot of the machine.
+    pub(crate) boot: u128,
+}
+
+/// How far flushing has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// Up to where the files are written.
+    pub(crate) written: Place,
+    /// Up to where they are durable.
+    pub(crate) durable: Place,
+}
+
+/// What failed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(crate) enum Act {
+    Write = 1,
+    Sync = 2,
+    Begin = 3,
+}
+
+impl Act {
+    pub(crate) fn text(self) -> &'static str {
+        match self {
+            Self::Write => "writing records",
+            Self::Sync => "making records durable",
+            Self::Begin => "beginning a file",
+        }
+    }
+}
+
+/// An error without a number of the system's.
+const NO_NUMBER: u64 = u32::MAX as u64;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct State {
+    words: &'static JournalState,
+    // The view above borrows from it; a mapping does not move when its `Region` does.
+    region: Region,
+}
+
+impl State {
+    /// Formats fresh, zeroed words.
+    pub(crate) fn format(file: OwnedFd, owner: Owner, at: Place, oldest: u64) -> Result<Self, AttachError> {
+        let state = Self::of(Region::map(file, true, "journal's state")?)?;
+        let words = state.words;
+        let preamble = &words.preamble;
+        preamble.version.store(FORMAT_VERSION, Relaxed);
+        put_id(&preamble.id, owner.id);
+        put_id(&preamble.front, owner.front);
+        put_id(&preamble.boot, owner.boot);
+        preamble.generation.store(owner.generation, Relaxed);
+        words.oldest.0.store(oldest, Relaxed);
+        state.publish(Progress { written: at, durable: at });
+        put_magic(&preamble.magic, JOURNAL_MAGIC);
+        Ok(state)
+    }
+
+    /// Attaches to words, and says whose they are.
+    pub(crate) fn attach(file: OwnedFd, is_writable: bool) -> Result<(Self, Owner), AttachError> {
+        let state = Self::of(Region::map(file, is_writable, "journal's state")?)?;
+        let preamble = &state.words.preamble;
+        check_magic(&preamble.magic, &preamble.version, JOURNAL_MAGIC, "journal's state")?;
+        let owner = Owner {
+            id: get_id(&preamble.id),
+            front: get_id(&preamble.front),
+            generation: preamble.generation.load(Relaxed),
+            boot: get_id(&preamble.boot),
+        };
+        Ok((state, owner))
+    }
+
+    fn of(region: Region) -> Result<Self, AttachError> {
+        let words = region.view(0).ok_or(AttachError::WrongSize {
+            what: "journal's state",
+            found_bytes: region.len_bytes(),
+            expected_bytes: JOURNAL_STATE_BYTES,
+        })?;
+        // SAFETY: `region` is stored beside the view.
+        Ok(Self { words: unsafe { outliving(words) }, region })
+    }
+
+    /// Records below this one are durable. SYNC durable: Acquire, pairs with the Release in [`State::publish`].
+    #[inline]
+    pub(crate) fn durable(&self) -> u64 {
+        let durable = self.words.durable.0.load(Relaxed);
+        fence(Acquire);
+        durable
+    }
+
+    /// Records below this one are in the files, readable there. SYNC durable, as above.
+    #[inline]
+    pub(crate) fn written(&self) -> u64 {
+        let written = self.words.written.0.load(Relaxed);
+        fence(Acquire);
+        written
+    }
+
+    /// How far flushing has come. For the holder of the flush lock.
+    pub(crate) fn progress(&self) -> Progress {
+        let flush = &self.words.flush;
+        let words = &flush.progress[usize::from(flush.turn.load(Relaxed) % 2 == 1)];
+        Progress { written: get_place(&words.written), durable: get_place(&words.durable) }
+    }
+
+    /// Says how far flushing has come. By the holder of the flush lock; if it dies in between, the next one finds what
+    /// was said before, whole.
+    pub(crate) fn publish(&self, progress: Progress) {
+        let words = self.words;
+        let turn = words.flush.turn.load(Relaxed).wrapping_add(1);
+        let slot = &words.flush.progress[usize::from(turn % 2 == 1)];
+        put_place(&slot.written, progress.written);
+        put_place(&slot.durable, progress.durable);
+        // Release: a kill between any two instructions leaves the old turn, or the new one with its places.
+        words.flush.turn.store(turn, Release);
+        // SYNC durable: Release, read by `durable` and `written`: the files are there.
+        words.written.0.store(progress.written.seq, Release);
+        words.durable.0.store(progress.durable.seq, Release);
+    }
+
+    /// Marks that somebody flushes. Returns whether the one before has not come to an end: it died.
+    pub(crate) fn begin_flush(&self) -> bool {
+        self.words.flush.leading.swap(1, Relaxed) == 1
+    }
+
+    /// Marks that the flush has come to an end.
+    pub(crate) fn end_flush(&self) {
+        self.words.flush.leading.store(0, Release);
+    }
+
+    /// Marks a sync whose outcome nobody else knows yet, or that it is known.
+    pub(crate) fn set_syncing(&self, is_syncing: bool) {
+        self.words.flush.syncing.store(u64::from(is_syncing), Release);
+    }
+
+    /// Whether a sync's outcome was never told: who made it died.
+    pub(crate) fn is_syncing(&self) -> bool {
+        self.words.flush.syncing.load(Relaxed) != 0
+    }
+
+    /// Says that flushing failed for good. The first failure stands.
+    pub(crate) fn fail(&self, act: Act, error: &io::Error) {
+        let number = error.raw_os_error().and_then(|number| u64::try_from(number).ok()).unwrap_or(NO_NUMBER);
+        let _ = self.words.failure.0.compare_exchange(0, u64::from(act as u8) << 32 | number, Release, Relaxed);
+        self.ring();
+    }
+
+    /// Whether flushing failed.
+    #[inline]
+    pub(crate) fn is_failed(&self) -> bool {
+        self.words.failure.0.load(Relaxed) != 0
+    }
+
+    /// What failed, and what the system said.
+    pub(crate) fn failure(&self) -> Option<(&'static str, io::Error)> {
+        let word = self.words.failure.0.load(Relaxed);
+        let act = [Act::Write, Act::Sync, Act::Begin].into_iter().find(|&act| u64::from(act as u8) == word >> 32);
+        let number = i32::try_from(word & u64::from(u32::MAX));
+        let error = number.map_or_else(|_| io::Error::other("no number"), io::Error::from_raw_os_error);
+        (word != 0).then(|| (act.map_or("flushing", Act::text), error))
+    }
+
+    /// Counts up when files come and go.
+    pub(crate) fn files(&self) -> u64 {
+        let files = self.words.files.0.load(Relaxed);
+        fence(Acquire);
+        files
+    }
+
+    /// Says that files came or went.
+    pub(crate) fn files_changed(&self) {
+        self.words.files.0.fetch_add(1, Release);
+    }
+
+    /// Records below this one are given up.
+    pub(crate) fn oldest(&self) -> u64 {
+        let oldest = self.words.oldest.0.load(Relaxed);
+        fence(Acquire);
+        oldest
+    }
+
+    /// Wakes everybody who waits for progress.
+    pub(crate) fn ring(&self) {
+        let bell = &self.words.advanced;
+        // Both sides fence fully: who waits, waits for a disk.
+        if doorbell::is_called(bell, Fencing::Portable) {
+            doorbell::ring(bell, futex::wake_all);
+        }
+    }
+
+    /// Looks until there is something, or until `deadline`, sleeping in between.
+    pub(crate) fn wait<T>(&self, deadline: Option<Instant>, look: impl FnMut() -> Option<T>) -> Option<T> {
+        let bell = self.region.is_writable().then_some(&self.words.advanced);
+        wait::until(|| fence(SeqCst), bell, Wait::Block, deadline, look)
+    }
+}
+
+fn get_place(words: &PlaceWords) -> Place {
+    Place { seq: words.seq.load(Relaxed), file: words.file.load(Relaxed), offset: words.offset.load(Relaxed) }
+}
+
+fn put_place(words: &PlaceWords, place: Place) {
+    words.seq.store(place.seq, Relaxed);
+    words.file.store(place.file, Relaxed);
+    words.offset.store(place.offset, Relaxed);
+}

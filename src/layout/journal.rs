@@ -1,0 +1,113 @@
+//! The words that the processes which have a journal open share, beside its front.
+//!
+//! ```text
+//! 0      JournalPreamble  magic, version, the journal's id, generation, boot; written once, the magic last
+//! 128    durable          records below it are durable                          (each alone on a pair of lines)
+//! 256    written          records below it are in the files
+//! 384    advanced         doorbell: rung when one of the two moved, or flushing failed
+//! 512    failure          0, or why nothing is flushed any more
+//! 640    files            counts up when files come and go
+//! 768    oldest           records below it are given up
+//! 1024   FlushWords       of whoever holds the flush lock
+//! 4096   end
+//! ```
+
+use super::Line;
+use super::board::Doorbell;
+use crate::sync::AtomicU64;
+
+/// First word of a journal's shared words: `SHMJSTAT`.
+pub const JOURNAL_MAGIC: u64 = u64::from_le_bytes(*b"SHMJSTAT");
+/// Bytes of the region.
+pub const JOURNAL_STATE_BYTES: u64 = 4096;
+
+/// What the words belong to. Written once, the magic last.
+#[repr(C)]
+#[derive(Debug)]
+pub struct JournalPreamble {
+    /// [`JOURNAL_MAGIC`].
+    pub magic: AtomicU64,
+    /// `FORMAT_VERSION`.
+    pub version: AtomicU64,
+    /// The journal's identity.
+    pub id: [AtomicU64; 2],
+    /// The front's identity.
+    pub front: [AtomicU64; 2],
+    /// How often the journal was recovered.
+    pub generation: AtomicU64,
+    /// Which boot of the machine this is of.
+    pub boot: [AtomicU64; 2],
+    /// Zero.
+    pub reserved: [AtomicU64; 7],
+}
+
+/// A place among the files: the record that comes next, the file, the offset.
+#[repr(C)]
+#[derive(Debug)]
+pub struct PlaceWords {
+    /// Sequence number.
+    pub seq: AtomicU64,
+    /// First sequence number of the file.
+    pub file: AtomicU64,
+    /// Offset in bytes.
+    pub offset: AtomicU64,
+}
+
+/// How far flushing has come. One of two, by turns.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct ProgressWords {
+    /// Up to where the files are written.
+    pub written: PlaceWords,
+    /// Up to where they are durable.
+    pub durable: PlaceWords,
+}
+
+/// Written by the holder of the flush lock only; what a dead one left is found by the next.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct FlushWords {
+    /// Progress number `turn mod 2` is the valid one.
+    pub turn: AtomicU64,
+    /// 1 while somebody flushes: found so by the next one, it died.
+    pub leading: AtomicU64,
+    /// 1 from before a sync until its outcome is known to all.
+    pub syncing: AtomicU64,
+    /// See [`ProgressWords`].
+    pub progress: [ProgressWords; 2],
+}
+
+/// See the module.
+#[repr(C)]
+#[derive(Debug)]
+pub struct JournalState {
+    /// See [`JournalPreamble`].
+    pub preamble: JournalPreamble,
+    /// Records below this sequence number are durable.
+    pub durable: Line,
+    /// Records below this sequence number are in the files.
+    pub written: Line,
+    /// See the module.
+    pub advanced: Doorbell,
+    /// See the module.
+    pub failure: Line,
+    /// See the module.
+    pub files: Line,
+    /// See the module.
+    pub oldest: Line,
+    /// Zero.
+    pub reserved: Line,
+    /// See [`FlushWords`].
+    pub flush: FlushWords,
+}
+
+#[cfg(not(loom))]
+const _: () = {
+    assert!(size_of::<JournalPreamble>() == 128);
+    assert!(core::mem::offset_of!(JournalState, durable) == 128);
+    assert!(core::mem::offset_of!(JournalState, advanced) == 384);
+    assert!(core::mem::offset_of!(JournalState, oldest) == 768);
+    assert!(core::mem::offset_of!(JournalState, flush) == 1024);
+    assert!(size_of::<ProgressWords>() == 64);
+    assert!(size_of::<JournalState>() as u64 <= JOURNAL_STATE_BYTES);
+};

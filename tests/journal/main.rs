@@ -1,0 +1,3 @@
+//! The journal through its public face, one process at a time.
+
+mod basics;
