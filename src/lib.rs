@@ -92,6 +92,8 @@ mod log;
 #[cfg(not(loom))]
 mod mapped;
 #[cfg(not(loom))]
+mod name;
+#[cfg(not(loom))]
 mod observe;
 #[cfg(not(loom))]
 mod participant;

@@ -1,6 +1,7 @@
 //! Journals.
 
 use crate::error::{AppendError, AttachError, CreateError, JoinError, ReadError};
+use crate::sys::disk::is_full;
 use std::io;
 use std::path::PathBuf;
 
@@ -112,6 +113,21 @@ pub enum JournalError {
         /// The record.
         seq: u64,
     },
+    /// There is no cursor of that name any more.
+    #[error("there is no cursor {name:?}: somebody removed it")]
+    NoCursor {
+        /// Its name.
+        name: String,
+    },
+    /// All places of cursors are taken.
+    #[error("a journal has at most {limit} cursors: remove one")]
+    TooManyCursors {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// This process was forked from the one that opened the journal.
+    #[error("this process was forked from the one that opened the journal: open it here too")]
+    Forked,
     /// It is open for reading only.
     #[error("the journal is open for reading only")]
     ReadOnly,
@@ -151,6 +167,14 @@ pub enum JournalError {
 }
 
 impl JournalError {
+    /// What the system said about a file that was to have so many bytes.
+    pub(crate) fn disk(doing: &'static str, file: impl Into<String>, wanted_bytes: u64, source: io::Error) -> Self {
+        if is_full(&source) {
+            return Self::DiskFull { file: file.into(), wanted_bytes };
+        }
+        Self::os(doing, file, source)
+    }
+
     pub(crate) fn os(doing: &'static str, file: impl Into<String>, source: impl Into<io::Error>) -> Self {
         Self::Os { doing, file: file.into(), source: source.into() }
     }

@@ -3,16 +3,18 @@
 use crate::error::{AppendError, CommitError, JournalError};
 use crate::journal::Inner;
 use crate::journal::core::Core;
+use crate::journal::cursors::ENTRY_BYTES;
 use crate::journal::flush::Goal;
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::settings::Flush;
+use crate::layout::journal::MAX_CURSORS;
 use crate::log::{Appender, Shared, Slot};
 use crate::participant::Role;
 use std::sync::Arc;
 use zerocopy::{Immutable, IntoBytes};
 
-/// Bytes of a file that no record can have: its first block, a mark, a head.
-const OVERHEAD_BYTES: u64 = BLOCK_BYTES + 64;
+/// Bytes of a file that no record can have: its first block, a mark, the cursors, heads.
+const OVERHEAD_BYTES: u64 = BLOCK_BYTES + 64 + (MAX_CURSORS * ENTRY_BYTES) as u64;
 
 /// A handle that appends to a journal. One thread at a time; take another one for another thread.
 ///
@@ -104,11 +106,11 @@ impl JournalAppender {
     /// As [`JournalAppender::append`].
     pub fn reserve(&mut self, len_bytes: usize) -> Result<Slot<'_>, JournalError> {
         self.check(len_bytes)?;
-        // A slot borrows the appender, so that it can't be returned out of a retry: room is made first.
-        if let Err(error) = self.appender.reserve(len_bytes).map(drop) {
-            self.append_slowly(error, |appender| appender.reserve(len_bytes).map(drop))?;
-        }
-        Ok(self.appender.reserve(len_bytes)?)
+        let at = match self.appender.reserve_at(len_bytes) {
+            Ok(at) => at,
+            Err(error) => self.append_slowly(error, |appender| appender.reserve_at(len_bytes))?,
+        };
+        Ok(Slot::new(&mut self.appender, at, len_bytes))
     }
 
     /// Makes durable all records below `end`, as [`Journal::sync_to`](crate::Journal::sync_to).
@@ -144,19 +146,21 @@ impl JournalAppender {
         mut error: AppendError,
         attempt: impl Fn(&mut Appender<Shared>) -> Result<T, AppendError>,
     ) -> Result<T, JournalError> {
+        let inner = Arc::clone(&self.inner);
+        let core = &*inner.core;
+        let goal = if core.settings.flush == Flush::Never { Goal::Written } else { Goal::Durable };
         loop {
             match &error {
                 AppendError::Full { by: Some(holder), .. } if holder.role == Some(Role::Flusher) => {}
                 _ => return Err(error.into()),
             }
-            let core = self.core();
-            let goal = if core.settings.flush == Flush::Never { Goal::Written } else { Goal::Durable };
-            let before = core.state.written();
-            core.flush_until(goal, None, |state| state.written() > before)?;
+            // Before the next try: what moves after it is not missed.
+            let before = core.floor();
             match attempt(&mut self.appender) {
                 Ok(done) => return Ok(done),
                 Err(again) => error = again,
             }
+            core.flush_until(goal, None, |_| core.floor() != before)?;
         }
     }
 }

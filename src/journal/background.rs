@@ -2,7 +2,7 @@
 
 use crate::error::JournalError;
 use crate::journal::core::Core;
-use crate::journal::flush::Goal;
+use crate::journal::flush::{Flusher, Goal};
 use crate::journal::format::header::NO_FILE;
 use crate::journal::settings::Flush;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -69,6 +69,14 @@ fn tend(core: &Core, goal: Goal) {
         if let Err(error) = flushed {
             tracing::warn!(%error, "flushing a journal");
         }
+    }
+    if core.settings.retain.age.is_some()
+        && let Ok(Some(lead)) = core.try_lead()
+    {
+        if let Err(error) = Flusher::retain(core) {
+            tracing::warn!(%error, "giving up old files of a journal");
+        }
+        drop(lead);
     }
     let written = core.state.progress().written;
     // Soon, but not while the file that is written to has room for long.

@@ -1,6 +1,7 @@
 //! Settings of a journal.
 
 use crate::error::JournalError;
+use crate::journal::retain::Retain;
 use crate::journal::settings::{Flush, FrontHome, Settings};
 use crate::journal::{Journal, open};
 use std::path::Path;
@@ -69,6 +70,13 @@ impl JournalBuilder {
     #[must_use]
     pub fn record_bytes(mut self, record_bytes: u64) -> Self {
         self.settings.record_bytes = record_bytes;
+        self
+    }
+
+    /// How much is kept; everything by default. Looked at when a file is full, and, for the age, now and then.
+    #[must_use]
+    pub fn retain(mut self, retain: Retain) -> Self {
+        self.settings.retain = retain;
         self
     }
 

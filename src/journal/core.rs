@@ -7,6 +7,7 @@ use crate::journal::names::Names;
 use crate::journal::settings::Settings;
 use crate::journal::state::State;
 use crate::log::Log;
+use crate::sync::Ordering::Relaxed;
 use crate::sys::disk::{Disk, DiskFile};
 use crate::sys::lock::{self, Mode};
 use std::path::PathBuf;
@@ -37,6 +38,8 @@ pub(crate) struct Core {
     pub(crate) state: State,
     /// Where the front is.
     pub(crate) front_path: PathBuf,
+    /// The process that opened it.
+    pub(crate) pid: u32,
     /// What a flush needs; locked for as long as a thread of this process flushes.
     pub(crate) flusher: Mutex<Flusher>,
     /// Locked while a thread of this process prepares a file.
@@ -67,6 +70,9 @@ impl Drop for Lead<'_> {
 impl Core {
     /// Takes the right to flush. `None`: another thread or process has it.
     pub(crate) fn try_lead(&self) -> Result<Option<Lead<'_>>, JournalError> {
+        if self.is_forked() {
+            return Err(JournalError::Forked);
+        }
         let flusher = match self.flusher.try_lock() {
             Ok(flusher) => flusher,
             Err(TryLockError::WouldBlock) => return Ok(None),
@@ -78,6 +84,33 @@ impl Core {
             Ok(false) => Ok(None),
             Err(error) => Err(JournalError::os("locking", self.names.lock(), error)),
         }
+    }
+
+    /// Does something that only the holder of the flush lock may do.
+    pub(crate) fn leading<T>(&self, act: impl FnOnce() -> T) -> Result<T, JournalError> {
+        self.with_lead(|_| act())
+    }
+
+    /// Does something with the right to flush.
+    pub(crate) fn with_lead<T>(&self, act: impl FnOnce(&mut Lead<'_>) -> T) -> Result<T, JournalError> {
+        loop {
+            if let Some(mut lead) = self.try_lead()? {
+                let done = act(&mut lead);
+                drop(lead);
+                self.state.ring();
+                return Ok(done);
+            }
+            self.wait_for_leader(None);
+        }
+    }
+
+    /// Sleeps while somebody else flushes: woken when that is done; if the other dies instead, the slice of a sleep is
+    /// the bound.
+    fn wait_for_leader(&self, deadline: Option<Instant>) {
+        let slice = Instant::now() + SLICE;
+        let until = deadline.map_or(slice, |deadline| deadline.min(slice));
+        let before = self.state.turn();
+        self.state.wait(Some(until), || (self.state.turn() != before || self.state.is_failed()).then_some(()));
     }
 
     /// Flushes, or waits while somebody else does, until `is_done`, or until `deadline`. Returns whether it is.
@@ -99,19 +132,22 @@ impl Core {
                 self.state.ring();
                 flushed?;
             } else {
-                // Woken when the other is done; if it dies instead, the slice of a sleep is the bound.
-                let slice = Instant::now() + SLICE;
-                let until = deadline.map_or(slice, |deadline| deadline.min(slice));
-                let before = (self.state.durable(), self.state.written());
-                self.state.wait(Some(until), || {
-                    let is_moved = (self.state.durable(), self.state.written()) != before;
-                    (is_moved || self.state.is_failed()).then_some(())
-                });
+                self.wait_for_leader(deadline);
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(is_done(&self.state));
             }
         }
+    }
+
+    /// The hold of the front that keeps what is not in the files yet.
+    pub(crate) fn floor(&self) -> u64 {
+        self.front.mapped().floor().map_or(0, |floor| floor.hold.0.load(Relaxed))
+    }
+
+    /// Whether this is a child of the process that opened the journal: it shares its locks and must not use them.
+    pub(crate) fn is_forked(&self) -> bool {
+        self.pid != std::process::id()
     }
 
     /// The record after the newest one.

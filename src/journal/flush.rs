@@ -8,25 +8,27 @@ use crate::anchor::Anchored;
 use crate::core::copy;
 use crate::core::cursor::{Cursor, Step};
 use crate::core::hold;
-use crate::create::unix_ns;
 use crate::error::JournalError;
 use crate::journal::core::Core;
+use crate::journal::cursors::CursorTable;
 use crate::journal::files;
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::control::Place;
-use crate::journal::format::frame::{FrameKind, HEAD_BYTES, MARK_BYTES, Mark, Salt, encode_into, frame_bytes};
-use crate::journal::format::header::{Header, NO_FILE};
+use crate::journal::format::frame::{FrameKind, HEAD_BYTES, MARK_BYTES, Mark, encode_into, frame_bytes};
+use crate::journal::format::header::NO_FILE;
+use crate::journal::sink::Sink;
 use crate::journal::state::{Act, Progress};
 use crate::layout::entry::{self, Kind};
 use crate::mapped::Mapped;
-use crate::sys::disk::{DiskFile, Open, is_full};
+use crate::sync::Ordering::Relaxed;
+use crate::sys::disk::{Open, is_full};
 use std::io;
 use std::sync::Arc;
 
 /// Bytes framed before they are written.
-const BLOCK: usize = 1 << 20;
+pub(crate) const BLOCK: usize = 1 << 20;
 /// Bytes that one flush writes at most: who waits for its beginning must not wait for all that follows.
-const MAX_FLUSH_BYTES: u64 = 16 << 20;
+pub(crate) const MAX_FLUSH_BYTES: u64 = 16 << 20;
 /// Bytes of a mark's frame.
 const MARK_FRAME_BYTES: usize = HEAD_BYTES + MARK_BYTES;
 
@@ -39,24 +41,16 @@ pub(crate) enum Goal {
     Durable,
 }
 
-/// The file that is written to.
-#[derive(Debug)]
-struct Current {
-    first: u64,
-    salt: Salt,
-    file: Arc<dyn DiskFile>,
-    len_bytes: u64,
-}
-
 /// What a process keeps from one flush to the next.
 #[derive(Debug, Default)]
 pub(crate) struct Flusher {
-    current: Option<Current>,
+    /// The file that is written to.
+    pub(crate) sink: Option<Sink>,
     /// Frames to be written: `block[..filled]`.
     block: Vec<u8>,
     filled: usize,
     /// A place in the front.
-    place: Option<Anchored<Cursor<'static, Mapped>, Mapped>>,
+    pub(crate) place: Option<Anchored<Cursor<'static, Mapped>, Mapped>>,
 }
 
 /// Why filling a block stopped.
@@ -70,113 +64,181 @@ enum Stop {
     File,
 }
 
+/// What one flush knows while it is made.
+#[derive(Debug)]
+struct Round {
+    progress: Progress,
+    /// The cursors as they were before the end of the front was looked at: all that they are at is there.
+    cursors: CursorTable,
+    cursors_version: u64,
+    /// Whether the mark of this flush is in the file that is written to.
+    is_marked: bool,
+}
+
 impl Flusher {
     /// Takes what is in the front, and returns when it is where `goal` says. The caller holds the flush lock, and rings
     /// when it has let go of it.
     pub(crate) fn flush(&mut self, core: &Core, goal: Goal) -> Result<(), JournalError> {
         core.check()?;
         let died = core.state.begin_flush();
-        let mut progress = core.state.progress();
+        let progress = core.state.progress();
         if died {
             self.take_over(core, progress)?;
         }
-        let flushed = self.advance(core, goal, &mut progress);
+        let (cursors, cursors_version) = core.state.cursor_table();
+        let mut round = Round { progress, cursors, cursors_version, is_marked: false };
+        let flushed = self.advance(core, goal, &mut round);
         // What was written whole counts, also where the flush did not come to its end.
-        if flushed.is_ok() || !core.state.is_failed() {
-            core.state.publish(progress);
+        if !core.state.is_failed() {
+            core.state.publish(round.progress);
         }
-        self.release(core, progress);
+        self.release(core, round.progress);
         core.state.end_flush();
+        if round.progress.written.file != progress.written.file
+            && let Err(error) = Self::retain(core)
+        {
+            // The records are where they should be; the next full file is another occasion.
+            tracing::warn!(%error, "giving up old files of a journal");
+        }
         flushed
     }
 
-    fn advance(&mut self, core: &Core, goal: Goal, progress: &mut Progress) -> Result<(), JournalError> {
+    fn advance(&mut self, core: &Core, goal: Goal, round: &mut Round) -> Result<(), JournalError> {
         let mut written_bytes = 0;
-        let mut is_marked = false;
         loop {
-            self.open_current(core, progress.written)?;
-            let (stop, end) = self.fill(core, progress.written, progress.durable.seq, &mut is_marked)?;
-            if self.filled > 0 {
-                written_bytes += self.filled as u64;
-                self.write(core, progress.written.offset)?;
-                progress.written = end;
-            }
+            self.open_sink(core, round.progress.written)?;
+            let (stop, end) = self.fill(core, round)?;
+            written_bytes += self.filled as u64;
+            self.write(core, &mut round.progress, end)?;
             if stop == Stop::Empty || (stop == Stop::Block && written_bytes >= MAX_FLUSH_BYTES) {
                 break;
             }
             if stop == Stop::File {
                 if goal == Goal::Durable {
-                    self.sync(core, progress)?;
+                    self.sync(core, &mut round.progress)?;
                 }
-                core.state.publish(*progress);
-                self.begin_file(core, progress)?;
-                is_marked = false;
+                core.state.publish(round.progress);
+                self.begin_file(core, &mut round.progress)?;
+                round.is_marked = false;
             }
         }
-        if goal == Goal::Durable && progress.durable.seq < progress.written.seq {
-            self.sync(core, progress)?;
+        self.write_cursors(core, round)?;
+        let is_due = round.progress.durable != round.progress.written;
+        if goal == Goal::Durable && is_due {
+            self.sync(core, &mut round.progress)?;
         }
         Ok(())
     }
 
-    /// Frames records into the block, from `place` on. Returns why it stopped, and the place after what is in the block.
-    fn fill(
-        &mut self,
-        core: &Core,
-        mut place: Place,
-        durable: u64,
-        is_marked: &mut bool,
-    ) -> Result<(Stop, Place), JournalError> {
+    /// Frames records into the block. Returns why it stopped, and the place after what is in the block.
+    fn fill(&mut self, core: &Core, round: &mut Round) -> Result<(Stop, Place), JournalError> {
         self.filled = 0;
-        let Some(current) = &self.current else { return Ok((self.peek(core, place.seq)?, place)) };
-        let (salt, file_bytes) = (current.salt, current.len_bytes);
+        let mut place = round.progress.written;
+        let Some(sink) = &self.sink else {
+            return Ok((if core.end() > place.seq { Stop::File } else { Stop::Empty }, place));
+        };
+        let (salt, file_bytes) = (sink.salt, sink.len_bytes);
         self.enter(core, place.seq)?;
-        let Some(front) = &mut self.place else { return Ok((Stop::Empty, place)) };
         if self.block.len() < BLOCK {
             self.block.resize(BLOCK, 0);
         }
-        let stop = loop {
-            let (kind, word) = match front.state_mut().step() {
-                Step::Record(word) => (frame_kind(word), word),
+        loop {
+            let Some(front) = &mut self.place else { return Ok((Stop::Empty, place)) };
+            let word = match front.state_mut().step() {
+                Step::Record(word) => word,
                 Step::Moved => continue,
-                Step::Nothing | Step::Closed => break Stop::Empty,
+                Step::Nothing | Step::Closed => return Ok((Stop::Empty, place)),
                 Step::Passed | Step::Corrupt => return Err(JournalError::FrontCorrupt { seq: place.seq }),
             };
             let cursor = front.state();
             let (len_bytes, seq) = (entry::len_bytes(word), cursor.seq());
             let payload = cursor.window().payload(word).ok_or(JournalError::FrontCorrupt { seq })?;
-            let mark_bytes = if *is_marked { 0 } else { MARK_FRAME_BYTES };
-            let wanted = mark_bytes + frame_bytes(len_bytes);
-            if place.offset.saturating_add(wanted as u64) > file_bytes {
+            let wanted = frame_bytes(len_bytes);
+            let lead_bytes = if round.is_marked { 0 } else { self.lead_bytes(round, place) };
+            let end = place.offset.saturating_add((lead_bytes + wanted) as u64);
+            if end > file_bytes {
                 // Appenders refuse what no file could take.
-                if place.offset == BLOCK_BYTES {
-                    return Err(JournalError::FrontCorrupt { seq });
-                }
-                break Stop::File;
+                let is_fresh = place.offset == BLOCK_BYTES;
+                return if is_fresh { Err(JournalError::FrontCorrupt { seq }) } else { Ok((Stop::File, place)) };
             }
-            if self.filled + wanted > self.block.len() {
+            if self.filled + lead_bytes + wanted > self.block.len() {
                 if self.filled > 0 {
-                    break Stop::Block;
+                    return Ok((Stop::Block, place));
                 }
-                self.block.resize(wanted, 0);
+                self.block.resize(lead_bytes + wanted, 0);
             }
-            if !*is_marked {
-                let mark = Mark { seq, durable, unix_ns: unix_ns() };
-                mark.encode_into(&mut self.block[self.filled..self.filled + mark_bytes], salt);
-                *is_marked = true;
+            if !round.is_marked {
+                self.put_lead(core, round, place);
             }
-            let frame = &mut self.block[self.filled + mark_bytes..self.filled + wanted];
-            encode_into(frame, salt, kind, seq, len_bytes, |bytes| copy::read(payload, bytes));
+            let frame = &mut self.block[self.filled..self.filled + wanted];
+            encode_into(frame, salt, frame_kind(word), seq, len_bytes, |bytes| copy::read(payload, bytes));
             self.filled += wanted;
-            place = Place { seq: seq + 1, offset: place.offset + wanted as u64, ..place };
-            front.state_mut().pass();
-        };
-        Ok((stop, place))
+            place = Place { seq: seq + 1, offset: end, ..place };
+            if let Some(front) = &mut self.place {
+                front.state_mut().pass();
+            }
+        }
     }
 
-    /// Without a file: whether there is anything to begin one for.
-    fn peek(&mut self, core: &Core, seq: u64) -> Result<Stop, JournalError> {
-        Ok(if core.end() > seq { Stop::File } else { Stop::Empty })
+    /// Bytes of what a flush begins with: its mark, and in a fresh file the cursors.
+    fn lead_bytes(&self, round: &Round, place: Place) -> usize {
+        let is_fresh = place.offset == BLOCK_BYTES;
+        MARK_FRAME_BYTES + if is_fresh { frame_bytes(round.cursors.encode(place.seq).len()) } else { 0 }
+    }
+
+    /// Frames the mark, and the cursors in a fresh file, for which there is room.
+    fn put_lead(&mut self, core: &Core, round: &mut Round, place: Place) {
+        let Some(salt) = self.sink.as_ref().map(|sink| sink.salt) else { return };
+        let mark = Mark { seq: place.seq, durable: round.progress.durable.seq, unix_ns: core.state.mark_time() };
+        mark.encode_into(&mut self.block[self.filled..self.filled + MARK_FRAME_BYTES], salt);
+        self.filled += MARK_FRAME_BYTES;
+        round.is_marked = true;
+        if place.offset == BLOCK_BYTES {
+            self.put_cursors(round, place.seq);
+        }
+    }
+
+    fn put_cursors(&mut self, round: &Round, seq: u64) {
+        let Some(salt) = self.sink.as_ref().map(|sink| sink.salt) else { return };
+        let payload = round.cursors.encode(seq);
+        let frame = &mut self.block[self.filled..self.filled + frame_bytes(payload.len())];
+        encode_into(frame, salt, FrameKind::Cursors, seq, payload.len(), |bytes| bytes.copy_from_slice(&payload));
+        self.filled += frame.len();
+    }
+
+    /// Behind the records: the cursors, if they were set since they were written last and are not ahead.
+    fn write_cursors(&mut self, core: &Core, round: &mut Round) -> Result<(), JournalError> {
+        let place = round.progress.written;
+        if core.state.cursors_written() == round.cursors_version || round.cursors.farthest() > place.seq {
+            return Ok(());
+        }
+        let wanted = MARK_FRAME_BYTES + frame_bytes(round.cursors.encode(place.seq).len());
+        let has_room = self.sink.as_ref().is_some_and(|sink| place.offset + 2 * wanted as u64 <= sink.len_bytes);
+        if !has_room {
+            self.sync_before_roll(core, round)?;
+            self.begin_file(core, &mut round.progress)?;
+            round.is_marked = false;
+        }
+        let place = round.progress.written;
+        self.filled = 0;
+        self.block.resize(BLOCK.max(2 * wanted), 0);
+        if !round.is_marked {
+            self.put_lead(core, round, place);
+        }
+        // In a fresh file they are there already, and stand there twice.
+        self.put_cursors(round, place.seq);
+        let end = Place { offset: place.offset + self.filled as u64, ..place };
+        self.write(core, &mut round.progress, end)?;
+        core.state.set_cursors_written(round.cursors_version);
+        Ok(())
+    }
+
+    /// A file that follows another is named when the other is durable.
+    fn sync_before_roll(&mut self, core: &Core, round: &mut Round) -> Result<(), JournalError> {
+        if round.progress.durable != round.progress.written {
+            self.sync(core, &mut round.progress)?;
+        }
+        Ok(())
     }
 
     /// Sees to it that the place in the front is at `seq`.
@@ -189,30 +251,40 @@ impl Flusher {
         Ok(())
     }
 
-    fn write(&mut self, core: &Core, offset: u64) -> Result<(), JournalError> {
-        let Some(current) = &self.current else { return Ok(()) };
-        current.file.write_at(&self.block[..self.filled], offset).map_err(|error| {
+    /// Writes the block, after which the files are written up to `end`.
+    fn write(&mut self, core: &Core, progress: &mut Progress, end: Place) -> Result<(), JournalError> {
+        let Some(sink) = self.sink.as_ref().filter(|_| self.filled > 0) else { return Ok(()) };
+        let written = sink.file.write_at(&self.block[..self.filled], progress.written.offset);
+        let name = core.names.log(sink.first);
+        let wanted_bytes = self.filled as u64;
+        if let Err(error) = written {
             // The place in the front has moved on, and is sought again.
             self.place = None;
-            let name = core.names.log(current.first);
+            if error.kind() == io::ErrorKind::FileTooLarge {
+                // This process may not make such a file (RLIMIT_FSIZE), which is nobody else's matter.
+                return Err(JournalError::os("writing", name, error));
+            }
             if is_full(&error) {
                 // Nothing of it is counted, and all of it is written again.
-                return JournalError::DiskFull { file: name, wanted_bytes: self.filled as u64 };
+                return Err(JournalError::DiskFull { file: name, wanted_bytes });
             }
-            fail(core, Act::Write, error)
-        })
+            return Err(fail(core, Act::Write, error));
+        }
+        progress.written = end;
+        Ok(())
     }
 
     /// Makes durable what is written: in the file that is written to, and in those before it that were not synced.
     fn sync(&mut self, core: &Core, progress: &mut Progress) -> Result<(), JournalError> {
+        let cursors = core.state.cursors_written();
         core.state.set_syncing(true);
-        let synced = self.sync_files(core, progress);
-        if let Err(error) = synced {
+        if let Err(error) = self.sync_files(core, progress) {
             self.place = None;
             return Err(fail(core, Act::Sync, error));
         }
         progress.durable = progress.written;
         // Before the sync counts as told.
+        core.state.set_cursors_durable(cursors);
         core.state.publish(*progress);
         core.state.set_syncing(false);
         Ok(())
@@ -226,61 +298,7 @@ impl Flusher {
                 core.disk.open(&core.names.log(first), Open::Write)?.sync()?;
             }
         }
-        self.current.as_ref().map_or(Ok(()), |current| current.file.sync())
-    }
-
-    /// Begins the file of the next record. It gets its name when its header is durable, and, where records are made
-    /// durable, when all before it are: so a file that has its name proves what its header says.
-    fn begin_file(&mut self, core: &Core, progress: &mut Progress) -> Result<(), JournalError> {
-        self.current = None;
-        core.prepare_now()?;
-        let Place { seq: first, file: previous, .. } = progress.written;
-        let (spare, name) = (core.names.spare(), core.names.log(first));
-        let header = Header {
-            id: core.id,
-            generation: core.generation,
-            first,
-            previous,
-            durable: progress.durable.seq,
-            salt: random_salt().map_err(|error| JournalError::os("drawing a salt for", &name, error))?,
-            created_unix_ns: unix_ns(),
-        };
-        let begin = || -> io::Result<Arc<dyn DiskFile>> {
-            let file = core.disk.open(&spare, Open::Write)?;
-            file.write_at(&header.encode(), 0)?;
-            Ok(file)
-        };
-        let file = begin().map_err(|error| JournalError::os("beginning", &name, error))?;
-        file.sync().map_err(|error| fail(core, Act::Begin, error))?;
-        core.disk.rename(&spare, &name).map_err(|error| JournalError::os("naming", &name, error))?;
-        core.disk.sync().map_err(|error| fail(core, Act::Begin, error))?;
-        let len_bytes = file.len().map_err(|error| JournalError::os("looking at", &name, error))?;
-        self.current = Some(Current { first, salt: header.frame_salt(), file, len_bytes });
-        let is_durable = progress.durable == progress.written;
-        progress.written = Place { seq: first, file: first, offset: BLOCK_BYTES };
-        if is_durable {
-            progress.durable = progress.written;
-        }
-        core.state.publish(*progress);
-        core.state.files_changed();
-        Ok(())
-    }
-
-    /// Opens the file that the place is in, unless it is the one that is open, or is full.
-    fn open_current(&mut self, core: &Core, place: Place) -> Result<(), JournalError> {
-        if place.offset == Place::FULL || place.file == NO_FILE {
-            self.current = None;
-            return Ok(());
-        }
-        if self.current.as_ref().is_some_and(|current| current.first == place.file) {
-            return Ok(());
-        }
-        let info = files::open(&*core.disk, &core.names, core.id, place.file)?;
-        let os = |error| JournalError::os("opening", &info.name, error);
-        let file = core.disk.open(&info.name, Open::Write).map_err(os)?;
-        let len_bytes = file.len().map_err(os)?;
-        self.current = Some(Current { first: place.file, salt: info.header.frame_salt(), file, len_bytes });
-        Ok(())
+        self.sink.as_ref().map_or(Ok(()), |sink| sink.file.sync())
     }
 
     /// Lets go of what of the front need not be kept for another flush.
@@ -289,62 +307,11 @@ impl Flusher {
         let mapped = core.front.mapped();
         if let Some(floor) = mapped.floor()
             && place.seq() == progress.written.seq
-            && floor.hold.0.load(crate::sync::Ordering::Relaxed) != place.segment() + 1
+            && floor.hold.0.load(Relaxed) != place.segment() + 1
         {
             hold::advance(&floor.hold.0, place.segment());
             mapped.ring_room();
         }
-    }
-
-    /// The one who flushed before has died in the middle of it.
-    fn take_over(&mut self, core: &Core, progress: Progress) -> Result<(), JournalError> {
-        self.current = None;
-        self.place = None;
-        // A file that it began and did not publish: what is to be in it is in the front still.
-        let firsts = files::firsts(&*core.disk, &core.names);
-        let firsts = firsts.map_err(|error| JournalError::os("listing", "the directory", error))?;
-        let is_beyond = |&first: &u64| progress.written.file == NO_FILE || first > progress.written.file;
-        for first in firsts.into_iter().filter(is_beyond).rev() {
-            let name = core.names.log(first);
-            core.disk.remove(&name).map_err(|error| JournalError::os("removing", &name, error))?;
-            core.disk.sync().map_err(|error| JournalError::os("syncing the directory of", &name, error))?;
-        }
-        if core.state.is_syncing() {
-            self.rewrite(core, progress).map_err(|error| fail(core, Act::Sync, error))?;
-            core.state.set_syncing(false);
-        }
-        core.state.publish(progress);
-        Ok(())
-    }
-
-    /// Nobody knows what the sync of a dead process came to, and a failure is reported once. So what it was to make
-    /// durable is written again, as it is: the next sync then is about that too.
-    fn rewrite(&mut self, core: &Core, progress: Progress) -> io::Result<()> {
-        let Progress { durable, written } = progress;
-        if durable == written || written.file == NO_FILE {
-            return Ok(());
-        }
-        let from = if durable.file == NO_FILE { 0 } else { durable.file };
-        for first in files::firsts(&*core.disk, &core.names)? {
-            if first < from || first > written.file {
-                continue;
-            }
-            let file = core.disk.open(&core.names.log(first), Open::Write)?;
-            let begin = if first == durable.file && durable.offset != Place::FULL { durable.offset } else { 0 };
-            let end = if first == written.file && written.offset != Place::FULL { written.offset } else { file.len()? };
-            let mut bytes = vec![0; BLOCK];
-            let mut offset = begin;
-            while offset < end {
-                let some = usize::try_from(end - offset).map_or(BLOCK, |left| left.min(BLOCK));
-                let found = file.read_at(&mut bytes[..some], offset)?;
-                if found == 0 {
-                    break;
-                }
-                file.write_at(&bytes[..found], offset)?;
-                offset += found as u64;
-            }
-        }
-        Ok(())
     }
 }
 
@@ -353,13 +320,7 @@ fn frame_kind(word: u64) -> FrameKind {
 }
 
 /// Says to everybody that nothing is flushed any more.
-fn fail(core: &Core, act: Act, error: io::Error) -> JournalError {
+pub(crate) fn fail(core: &Core, act: Act, error: io::Error) -> JournalError {
     core.state.fail(act, &error);
     JournalError::Failed { what: act.text(), error }
-}
-
-fn random_salt() -> io::Result<u64> {
-    let mut salt = [0; 8];
-    rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())?;
-    Ok(u64::from_le_bytes(salt))
 }

@@ -50,10 +50,7 @@ impl Front {
     pub(crate) fn find(path: &Path, owner: Owner, access: Access) -> Result<Option<Self>, JournalError> {
         let log = match Log::open(path, access) {
             Ok(log) => log,
-            // Half of one, or one that a power failure has been at.
-            Err(AttachError::NotFound { .. } | AttachError::Foreign { .. } | AttachError::WrongSize { .. }) => {
-                return Ok(None);
-            }
+            Err(error) if is_unfit(&error) => return Ok(None),
             Err(error) => return Err(error.into()),
         };
         let is_writing = access.is_writing();
@@ -62,7 +59,11 @@ impl Front {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(JournalError::os("opening", path.join(STATE).display().to_string(), error)),
         };
-        let (state, found) = State::attach(file.into(), is_writing)?;
+        let (state, found) = match State::attach(file.into(), is_writing) {
+            Ok(attached) => attached,
+            Err(error) if is_unfit(&error) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
         let is_it = found == owner && log.mapped().traits().id == owner.front && log.mapped().floor().is_some();
         Ok(is_it.then(|| Self { log, state, path: path.to_owned() }))
     }
@@ -83,11 +84,11 @@ impl Front {
             FrontHome::Directory => return Self::make_at(&in_directory, settings, owner, at, oldest),
         };
         let nonce = random_id()? & u128::from(u32::MAX);
-        let path = home.join(format!("{}{nonce:08x}", stem(owner.id)));
+        let path = home.join(format!("{}{nonce:08x}", stem(owner)));
         let is_fitting = path.as_os_str().len() <= MAX_PATH_BYTES && path.to_str().is_some();
         if settings.front == FrontHome::Auto {
             if is_fitting && is_tmpfs(&home) {
-                sweep(&home, owner.id);
+                sweep(&home, owner);
                 match Self::make_at(&path, settings, owner, at, oldest) {
                     Err(JournalError::Create(CreateError::NoSpace { .. })) => {}
                     made => return made,
@@ -100,7 +101,7 @@ impl Front {
             let value = path.display().to_string();
             return Err(JournalError::Setting { key: "front", value, allowed: "a path of at most 230 bytes of UTF-8" });
         }
-        sweep(&home, owner.id);
+        sweep(&home, owner);
         Self::make_at(&path, settings, owner, at, oldest)
     }
 
@@ -133,9 +134,32 @@ impl Front {
     }
 }
 
-/// What the names of a journal's fronts begin with.
-fn stem(id: u128) -> String {
-    format!("shmlog-{id:032x}-")
+/// Whether there is no front, half of one, or one that a power failure has been at; not, whether this process can't use
+/// it for reasons of its own.
+fn is_unfit(error: &AttachError) -> bool {
+    use AttachError::{Damaged, Foreign, MemoryLost, NotAllocated, NotFound, OtherLog, WrongSize};
+    matches!(
+        error,
+        NotFound { .. }
+            | Foreign { .. }
+            | WrongSize { .. }
+            | Damaged(_)
+            | NotAllocated { .. }
+            | MemoryLost { .. }
+            | OtherLog
+    )
+}
+
+/// What the names of a journal's fronts begin with. A copy of a journal has other ones.
+fn stem(owner: Owner) -> String {
+    let (device, inode) = owner.locks;
+    format!("shmlog-{:032x}-{device:x}-{inode:x}-", owner.id)
+}
+
+/// Whether the front at `path` is one of this very journal, by its name: in its directory, or with its stem.
+pub(crate) fn is_own(path: &Path, dir: &Path, names: &Names, owner: Owner) -> bool {
+    let is_stemmed = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&stem(owner)));
+    is_stemmed || path == dir.join(names.front())
 }
 
 fn is_tmpfs(home: &Path) -> bool {
@@ -143,10 +167,10 @@ fn is_tmpfs(home: &Path) -> bool {
 }
 
 /// Removes what is left of fronts of this journal that nobody uses: the caller makes sure that nobody does.
-fn sweep(home: &Path, id: u128) {
+fn sweep(home: &Path, owner: Owner) {
     let Ok(entries) = std::fs::read_dir(home) else { return };
     for entry in entries.flatten() {
-        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&stem(id))) {
+        if entry.file_name().to_str().is_some_and(|name| name.starts_with(&stem(owner))) {
             remove(&entry.path());
         }
     }

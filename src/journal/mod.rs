@@ -8,6 +8,7 @@ mod appender;
 mod background;
 mod builder;
 mod core;
+mod cursors;
 mod files;
 mod flush;
 mod format;
@@ -17,16 +18,20 @@ mod open;
 mod reader;
 mod record;
 mod recover;
+mod retain;
 mod settings;
 mod shelf;
+mod sink;
 mod spare;
 mod state;
 mod stream;
 
 pub use appender::JournalAppender;
 pub use builder::JournalBuilder;
+pub use cursors::JournalCursor;
 pub use reader::{JournalReader, JournalReaderBuilder};
 pub use record::{JournalParts, JournalRecord};
+pub use retain::Retain;
 pub use settings::{Flush, FrontHome};
 
 use crate::error::JournalError;
@@ -96,6 +101,11 @@ pub(crate) struct Inner {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        if self.core.is_forked() {
+            // The thread is not here, and the locks are the parent's.
+            std::mem::forget(self.background.take());
+            return;
+        }
         self.background = None;
         if let Err(error) = self.core.close() {
             tracing::warn!(%error, "closing a journal");
@@ -193,6 +203,34 @@ impl Journal {
             if is_durable { Some(Ok(())) } else { core.check().err().map(Err) }
         };
         core.state.wait(wait::deadline_in(timeout), look).transpose().map(|found| found.is_some())
+    }
+
+    /// The oldest record that is kept.
+    pub fn oldest(&self) -> u64 {
+        self.core().state.oldest()
+    }
+
+    /// Gives up the records below `before`, as far as they are durable, and the files that hold no others. Returns the
+    /// oldest one that is kept. Durable when it returns.
+    ///
+    /// # Errors
+    /// [`JournalError`]; then it may have been done in part.
+    pub fn prune(&self, before: u64) -> Result<u64, JournalError> {
+        let core = self.core();
+        core.with_lead(|lead| lead.prune(core, before))?
+    }
+
+    /// The named cursor, made at the oldest record if there is none.
+    ///
+    /// # Errors
+    /// [`JournalError::TooManyCursors`], 256; [`JournalError::Setting`]: it can't be a name.
+    pub fn cursor(&self, name: &str) -> Result<JournalCursor, JournalError> {
+        JournalCursor::open(&self.inner, name)
+    }
+
+    /// All cursors: their names, and the records they are at.
+    pub fn cursors(&self) -> Vec<(String, u64)> {
+        self.core().state.cursor_table().0.cursors
     }
 
     /// What was found when this process opened the journal; `None` if it joined others that had it open, or found all

@@ -7,12 +7,13 @@
 use crate::create::{random_id, unix_ns};
 use crate::error::JournalError;
 use crate::journal::Recovery;
-use crate::journal::core::{Core, FLUSH_LOCK, OPEN_LOCK, USE_LOCK};
+use crate::journal::core::{Core, OPEN_LOCK, USE_LOCK};
 use crate::journal::files;
 use crate::journal::flush::{Flusher, Goal};
-use crate::journal::format::control::{CONTROL_BYTES, Control};
+use crate::journal::format::control::{CONTROL_BYTES, Control, Place};
+use crate::journal::format::frame::frame_bytes;
 use crate::journal::format::{JOURNAL_VERSION, Unfit};
-use crate::journal::front::{self, Front, boot_id, is_trusted};
+use crate::journal::front::{self, Front, boot_id, is_own, is_trusted};
 use crate::journal::names::Names;
 use crate::journal::recover::recover;
 use crate::journal::settings::Settings;
@@ -20,6 +21,7 @@ use crate::journal::state::Owner;
 use crate::log::Access;
 use crate::sys::disk::{Disk, DiskFile, NativeDisk, Open};
 use crate::sys::lock::{self, Mode};
+use rustix::fs::fstat;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
@@ -121,13 +123,15 @@ impl Opening {
     fn join_or_recover(&self, is_made: bool, is_alone: bool) -> Result<(Core, Option<Recovery>), JournalError> {
         let (control, turn) = match self.read_control()? {
             Some(found) => found,
+            // Others go on without it.
+            None if !is_alone => return Err(JournalError::Control { file: self.names.control() }),
             None if is_made => self.make_control()?,
             None => return Err(JournalError::NotFound { dir: self.dir.clone() }),
         };
         let boot = boot_id()?;
         if let Some((front, path)) = &control.front {
             let path = Path::new(path);
-            let owner = Owner { id: control.id, front: *front, generation: control.generation, boot };
+            let owner = Owner { front: *front, generation: control.generation, ..self.owner(&control, boot)? };
             let found = if is_trusted(path, &self.dir) { Front::find(path, owner, Access::Append)? } else { None };
             match found {
                 // All who have it open know that it failed; who comes alone begins anew.
@@ -143,25 +147,31 @@ impl Opening {
 
     /// Recovers the files and makes a new front. Nobody else has the journal open.
     fn begin(&self, control: Control, turn: u64, boot: u128) -> Result<(Core, Option<Recovery>), JournalError> {
-        let (at, recovery) = recover(&*self.disk, &self.names, &control)?;
+        let (at, recovery, cursors) = recover(&*self.disk, &self.names, &control)?;
         let generation = control.generation + 1;
-        let owner = Owner { id: control.id, front: 0, generation, boot };
+        let owner = Owner { generation, ..self.owner(&control, boot)? };
         let settings = Settings { file_bytes: control.file_bytes, ..self.settings.clone() };
         let old = control.front.as_ref().map(|(_, path)| PathBuf::from(path));
         let front = Front::make(&self.dir, &self.names, &settings, owner, at, control.oldest)?;
+        front.state.restore_cursors(&cursors);
         let path = front.path.to_str().map(str::to_owned);
         let id = front.log.mapped().traits().id;
         let durable = recovery.kept;
         let front_at = path.map(|path| (id, path));
-        let control = Control { generation, durable, closed: None, front: front_at, ..control };
+        let control = Control { generation, durable, closed: None, cursors: None, front: front_at, ..control };
         if let Err(error) = write_control(&*self.disk, &self.names, &control, turn + 1) {
             front::remove(&front.path);
             return Err(error);
         }
-        if let Some(old) = old.filter(|old| *old != front.path && is_trusted(old, &self.dir)) {
+        if let Some(old) = old.filter(|old| *old != front.path && is_own(old, &self.dir, &self.names, owner)) {
             front::remove(&old);
         }
         Ok((self.core(&control, front), Some(recovery)))
+    }
+
+    fn owner(&self, control: &Control, boot: u128) -> Result<Owner, JournalError> {
+        let stat = fstat(self.locks.fd()).map_err(|error| JournalError::os("looking at", self.names.lock(), error))?;
+        Ok(Owner { id: control.id, front: 0, generation: control.generation, boot, locks: (stat.st_dev, stat.st_ino) })
     }
 
     fn core(&self, control: &Control, front: Front) -> Core {
@@ -176,6 +186,7 @@ impl Opening {
             front: front.log,
             state: front.state,
             front_path: front.path,
+            pid: std::process::id(),
             flusher: Mutex::new(Flusher::default()),
             preparing: Mutex::new(()),
         }
@@ -195,6 +206,7 @@ impl Opening {
             file_bytes: self.settings.file_bytes,
             created_unix_ns: unix_ns(),
             closed: None,
+            cursors: None,
             front: None,
         };
         let (draft, name) = (self.names.control_draft(), self.names.control());
@@ -207,7 +219,7 @@ impl Opening {
             self.disk.rename(&draft, &name)?;
             self.disk.sync()
         };
-        make().map_err(|error| JournalError::os("making", &name, error))?;
+        make().map_err(|error| JournalError::disk("making", &name, CONTROL_BYTES as u64, error))?;
         Ok((control, 1))
     }
 }
@@ -244,7 +256,7 @@ pub(crate) fn write_control(disk: &dyn Disk, names: &Names, control: &Control, t
         file.write_at(&bytes, at)?;
         file.sync()
     };
-    write().map_err(|error| JournalError::os("writing", &name, error))
+    write().map_err(|error| JournalError::disk("writing", &name, CONTROL_BYTES as u64, error))
 }
 
 impl Core {
@@ -257,9 +269,16 @@ impl Core {
             let _ = lock::unlock(self.locks.fd(), USE_LOCK);
         };
         let os = |error| JournalError::os("locking a byte of", self.names.lock(), error);
-        // Who opens it meanwhile finds it open, and will close it.
-        let is_last = lock::try_lock(self.locks.fd(), OPEN_LOCK, Mode::Alone).map_err(os)?
-            && lock::try_lock(self.locks.fd(), USE_LOCK, Mode::Alone).map_err(os)?;
+        let began = Instant::now();
+        let is_locked = loop {
+            // One that closes too must not take this one for a user that stays.
+            let is_locked = lock::try_lock(self.locks.fd(), OPEN_LOCK, Mode::Alone).map_err(os)?;
+            if is_locked || began.elapsed() >= self.settings.open_wait {
+                break is_locked;
+            }
+            std::thread::sleep(NAP);
+        };
+        let is_last = is_locked && lock::try_lock(self.locks.fd(), USE_LOCK, Mode::Alone).map_err(os)?;
         let closed = if is_last && flushed.is_ok() { self.close_last() } else { Ok(()) };
         let_go();
         let _ = lock::unlock(self.locks.fd(), OPEN_LOCK);
@@ -270,17 +289,23 @@ impl Core {
         // Others may have appended and died.
         let end = self.end();
         self.flush_until(Goal::Durable, None, |state| state.durable() >= end)?;
+        // The cursors become the last frame, where they are found without a scan.
+        self.state.cursors_changed();
+        self.sync_cursors()?;
         let Some((control, turn)) = read_control(&*self.disk, &self.names)? else { return Ok(()) };
         let progress = self.state.progress();
+        let table = self.state.cursor_table().0;
+        let frame = frame_bytes(table.encode(0).len()) as u64;
+        let offset = progress.written.offset.wrapping_sub(frame);
         let control = Control {
             closed: Some(progress.written),
+            cursors: (!table.cursors.is_empty()).then_some(Place { offset, ..progress.written }),
             durable: progress.durable.seq,
             oldest: self.state.oldest(),
             front: None,
             ..control
         };
         debug_assert_eq!(progress.written, progress.durable);
-        let _ = FLUSH_LOCK;
         write_control(&*self.disk, &self.names, &control, turn + 1)?;
         front::remove(&self.front_path);
         Ok(())

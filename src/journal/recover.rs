@@ -5,17 +5,20 @@
 
 use crate::error::JournalError;
 use crate::journal::Recovery;
+use crate::journal::cursors::CursorTable;
 use crate::journal::files::{FileInfo, list};
+use crate::journal::flush::{BLOCK, MAX_FLUSH_BYTES};
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::control::{Control, Place};
+use crate::journal::format::frame::FrameKind;
 use crate::journal::format::header::NO_FILE;
 use crate::journal::names::Names;
 use crate::journal::stream::FrameStream;
 use crate::sys::disk::{Disk, DiskFile, Open};
 use std::sync::Arc;
 
-/// Bytes of a torn tail that are kept.
-const TORN_BYTES: u64 = 256 << 20;
+/// Bytes of a torn tail that are kept: no flush writes more. Beyond may be what the file was before.
+const TORN_BYTES: u64 = MAX_FLUSH_BYTES + 2 * BLOCK as u64;
 
 /// Where the records of some files end.
 #[derive(Debug)]
@@ -29,6 +32,8 @@ struct End {
     /// Records below this one were durable: as the files say, wherever they say it.
     durable: u64,
     scanned_bytes: u64,
+    /// As they were written last.
+    cursors: CursorTable,
 }
 
 /// Finds where the records end, puts what follows aside, and makes what is kept durable. Returns where the next record
@@ -36,7 +41,11 @@ struct End {
 ///
 /// # Errors
 /// [`JournalError::Damaged`], [`JournalError::FileLost`]: records are gone that had been durable; nothing was changed.
-pub(crate) fn recover(disk: &dyn Disk, names: &Names, control: &Control) -> Result<(Place, Recovery), JournalError> {
+pub(crate) fn recover(
+    disk: &dyn Disk,
+    names: &Names,
+    control: &Control,
+) -> Result<(Place, Recovery, CursorTable), JournalError> {
     let mut recovery = Recovery { generation: control.generation + 1, ..Recovery::default() };
     let files = list(disk, names, control.id)?;
     let files = retire(disk, files, control.oldest)?;
@@ -48,11 +57,12 @@ pub(crate) fn recover(disk: &dyn Disk, names: &Names, control: &Control) -> Resu
         }
         recovery.kept = control.oldest;
         recovery.durable = control.oldest;
-        return Ok((Place { seq: control.oldest, file: NO_FILE, offset: Place::FULL }, recovery));
+        let place = Place { seq: control.oldest, file: NO_FILE, offset: Place::FULL };
+        return Ok((place, recovery, CursorTable::default()));
     };
     if let Some(place) = closed_place(control, last)? {
         (recovery.kept, recovery.durable, recovery.was_closed) = (place.seq, place.seq, true);
-        return Ok((place, recovery));
+        return Ok((place, recovery, closed_cursors(control, &files)?));
     }
     let end = find_end(disk, &files, control.durable.max(last.header.durable))?;
     recovery.scanned_bytes = end.scanned_bytes;
@@ -62,7 +72,7 @@ pub(crate) fn recover(disk: &dyn Disk, names: &Names, control: &Control) -> Resu
         return Err(JournalError::Damaged { file, offset: end.offset, seq: end.seq, durable: end.durable });
     }
     let place = cut(disk, names, &files, &end, &mut recovery)?;
-    Ok((place, recovery))
+    Ok((place, recovery, end.cursors))
 }
 
 /// Removes files whose records were all given up: the removal was decided, and may have been interrupted.
@@ -103,10 +113,45 @@ fn closed_place(control: &Control, last: &FileInfo) -> Result<Option<Place>, Jou
     Ok(next.is_none().then_some(place))
 }
 
+/// The cursors, where the last process that closed the journal says that they are.
+fn closed_cursors(control: &Control, files: &[FileInfo]) -> Result<CursorTable, JournalError> {
+    let Some(place) = control.cursors else { return Ok(CursorTable::default()) };
+    let Some(info) = files.iter().find(|info| info.header.first == place.file) else {
+        return Ok(CursorTable::default());
+    };
+    let mut frames = FrameStream::new(Arc::clone(&info.file), info.header.frame_salt(), place.offset, place.seq);
+    match frames.next().map_err(|error| JournalError::os("reading", &info.name, error))? {
+        Some(frame) if frame.kind == FrameKind::Cursors => Ok(CursorTable::decode(frame.payload)),
+        _ => Err(JournalError::Damaged {
+            file: info.name.clone(),
+            offset: place.offset,
+            seq: place.seq,
+            durable: control.durable,
+        }),
+    }
+}
+
+/// The cursors in the newest of these files that has any: each begins with them, if it has frames at all.
+fn last_cursors(files: &[FileInfo]) -> std::io::Result<CursorTable> {
+    for info in files.iter().rev() {
+        let mut found = None;
+        let mut frames = FrameStream::of_file(Arc::clone(&info.file), info.header.frame_salt(), info.header.first);
+        while let Some(frame) = frames.next()? {
+            if frame.kind == FrameKind::Cursors {
+                found = Some(CursorTable::decode(frame.payload));
+            }
+        }
+        if let Some(found) = found {
+            return Ok(found);
+        }
+    }
+    Ok(CursorTable::default())
+}
+
 /// Scans from the file that holds record `durable` on.
 fn find_end(disk: &dyn Disk, files: &[FileInfo], durable: u64) -> Result<End, JournalError> {
     let from = files.iter().rposition(|file| file.header.first <= durable).unwrap_or(0);
-    let mut scanned_bytes = 0;
+    let (mut scanned_bytes, mut cursors) = (0, None);
     for (index, info) in files.iter().enumerate().skip(from) {
         let os = |doing| move |error| JournalError::os(doing, &info.name, error);
         let file = disk.open(&info.name, Open::Write).map_err(os("opening"))?;
@@ -115,14 +160,24 @@ fn find_end(disk: &dyn Disk, files: &[FileInfo], durable: u64) -> Result<End, Jo
         file.forget_cache().map_err(os("reading"))?;
         let mut frames = FrameStream::of_file(file, info.header.frame_salt(), info.header.first);
         let end = files.get(index + 1).map_or(u64::MAX, |next| next.header.first);
-        while frames.seq() < end && frames.next().map_err(os("reading"))?.is_some() {}
+        while frames.seq() < end
+            && let Some(frame) = frames.next().map_err(os("reading"))?
+        {
+            if frame.kind == FrameKind::Cursors {
+                cursors = Some(CursorTable::decode(frame.payload));
+            }
+        }
         scanned_bytes += frames.offset();
         if frames.seq() == end {
             continue;
         }
         let (offset, seq) = (frames.offset(), frames.seq());
+        let cursors = match cursors {
+            Some(cursors) => cursors,
+            None => last_cursors(&files[..from]).map_err(os("reading"))?,
+        };
         let durable = durable.max(proven_durable(frames, &files[index + 1..]).map_err(os("reading"))?);
-        return Ok(End { file: index, offset, seq, durable, scanned_bytes });
+        return Ok(End { file: index, offset, seq, durable, scanned_bytes, cursors });
     }
     unreachable!("the last file has no end")
 }

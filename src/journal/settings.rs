@@ -2,6 +2,7 @@
 
 use crate::error::JournalError;
 use crate::journal::format::BLOCK_BYTES;
+use crate::journal::retain::Retain;
 use crate::layout::geometry::{MAX_WINDOW_BYTES, MIN_WINDOW_BYTES, MIN_WINDOWS};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -37,6 +38,7 @@ pub(crate) struct Settings {
     pub(crate) front_window_bytes: u64,
     pub(crate) record_bytes: u64,
     pub(crate) mode: u32,
+    pub(crate) retain: Retain,
     pub(crate) open_wait: Duration,
     /// Whether a thread of this process flushes and prepares files.
     pub(crate) has_thread: bool,
@@ -53,6 +55,7 @@ impl Default for Settings {
             front_window_bytes: 2 << 20,
             record_bytes: 48,
             mode: 0o600,
+            retain: Retain::default(),
             open_wait: Duration::from_secs(30),
             has_thread: true,
         }
@@ -93,6 +96,13 @@ impl Settings {
         }
         if !(MIN_WINDOWS..=4096).contains(&self.front_windows) {
             return bad("front_windows", self.front_windows.to_string(), "2 to 4,096");
+        }
+        if self.retain.files == Some(0) {
+            return bad("retain_files", "0".to_owned(), "1 or more");
+        }
+        if self.retain.bytes.is_some_and(|bytes| bytes < file) {
+            let value = self.retain.bytes.unwrap_or(0).to_string();
+            return bad("retain_bytes", value, "at least file_bytes");
         }
         if self.flush == Flush::After(Duration::ZERO) {
             return bad("flush_after", "0".to_owned(), "more than 0, or \"never\"");

@@ -5,7 +5,7 @@
 
 use crate::error::JournalError;
 use crate::journal::core::{Core, PREPARE_LOCK};
-use crate::sys::disk::{DiskFile, Open, is_full};
+use crate::sys::disk::{DiskFile, Open};
 use crate::sys::lock::{self, Mode};
 use std::io;
 use std::time::Duration;
@@ -31,16 +31,20 @@ impl Core {
     /// Under the lock.
     fn prepare(&self) -> Result<(), JournalError> {
         let (spare, draft) = (self.names.spare(), self.names.spare_draft());
-        if self.disk.open(&spare, Open::Read).is_ok() {
-            return Ok(());
+        match self.disk.open(&spare, Open::Read).and_then(|file| file.len()) {
+            Ok(len) if len == self.settings.file_bytes => return Ok(()),
+            // None of ours, or of another size.
+            Ok(_) => self.disk.remove(&spare).map_err(|error| self.refused("removing", &spare, error))?,
+            Err(_) => {}
         }
         let file = self.disk.open(&draft, Open::Create).map_err(|error| self.refused("making", &draft, error))?;
-        let made = self.fill(&*file).and_then(|()| self.disk.rename(&draft, &spare)).and_then(|()| self.disk.sync());
-        made.map_err(|error| {
+        self.fill(&*file).map_err(|error| {
             // What it could have is given back.
             let _ = file.truncate(0);
-            self.refused("preparing", &spare, error)
-        })
+            self.refused("preparing", &draft, error)
+        })?;
+        let named = self.disk.rename(&draft, &spare).and_then(|()| self.disk.sync());
+        named.map_err(|error| self.refused("naming", &spare, error))
     }
 
     fn fill(&self, file: &dyn DiskFile) -> io::Result<()> {
@@ -59,14 +63,11 @@ impl Core {
     }
 
     fn refused(&self, doing: &'static str, name: &str, error: io::Error) -> JournalError {
-        if is_full(&error) {
-            return JournalError::DiskFull { file: name.to_owned(), wanted_bytes: self.settings.file_bytes };
-        }
-        JournalError::os(doing, name, error)
+        JournalError::disk(doing, name, self.settings.file_bytes, error)
     }
 
     /// `None`: somebody else has it.
-    fn lock_prepare(&self, is_waiting: bool) -> Result<Option<PrepareGuard<'_>>, JournalError> {
+    pub(crate) fn lock_prepare(&self, is_waiting: bool) -> Result<Option<PrepareGuard<'_>>, JournalError> {
         let os = |error| JournalError::os("locking", self.names.lock(), error);
         loop {
             // Within the process, where the lock is everybody's.
@@ -83,7 +84,7 @@ impl Core {
     }
 }
 
-struct PrepareGuard<'c> {
+pub(crate) struct PrepareGuard<'c> {
     core: &'c Core,
     _inner: std::sync::MutexGuard<'c, ()>,
 }

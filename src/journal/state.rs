@@ -2,10 +2,13 @@
 #![allow(unsafe_code, reason = "the view lives as long as the mapping stored beside it")]
 
 use crate::core::doorbell;
+use crate::create::unix_ns;
 use crate::error::AttachError;
 use crate::journal::format::control::Place;
 use crate::layout::control::FORMAT_VERSION;
-use crate::layout::journal::{JOURNAL_MAGIC, JOURNAL_STATE_BYTES, JournalState, PlaceWords};
+use crate::layout::journal::{
+    CURSORS_OFFSET, CursorWords, JOURNAL_MAGIC, JOURNAL_STATE_BYTES, JournalState, MAX_CURSORS, PlaceWords,
+};
 use crate::preamble::{check_magic, get_id, put_id, put_magic};
 use crate::region::{Region, outliving};
 use crate::sync::{
@@ -30,6 +33,8 @@ pub(crate) struct Owner {
     pub(crate) generation: u64,
     /// The boot of the machine.
     pub(crate) boot: u128,
+    /// Device and inode of the lock file.
+    pub(crate) locks: (u64, u64),
 }
 
 /// How far flushing has come.
@@ -67,7 +72,8 @@ const NO_NUMBER: u64 = u32::MAX as u64;
 #[derive(Debug)]
 pub(crate) struct State {
     words: &'static JournalState,
-    // The view above borrows from it; a mapping does not move when its `Region` does.
+    cursors: &'static [CursorWords],
+    // The views above borrow from it; a mapping does not move when its `Region` does.
     region: Region,
 }
 
@@ -82,6 +88,8 @@ impl State {
         put_id(&preamble.front, owner.front);
         put_id(&preamble.boot, owner.boot);
         preamble.generation.store(owner.generation, Relaxed);
+        preamble.locks[0].store(owner.locks.0, Relaxed);
+        preamble.locks[1].store(owner.locks.1, Relaxed);
         words.oldest.0.store(oldest, Relaxed);
         state.publish(Progress { written: at, durable: at });
         put_magic(&preamble.magic, JOURNAL_MAGIC);
@@ -98,6 +106,7 @@ impl State {
             front: get_id(&preamble.front),
             generation: preamble.generation.load(Relaxed),
             boot: get_id(&preamble.boot),
+            locks: (preamble.locks[0].load(Relaxed), preamble.locks[1].load(Relaxed)),
         };
         Ok((state, owner))
     }
@@ -108,8 +117,12 @@ impl State {
             found_bytes: region.len_bytes(),
             expected_bytes: JOURNAL_STATE_BYTES,
         })?;
+        let cursors = region.slice(CURSORS_OFFSET, MAX_CURSORS as u64).unwrap_or(&[]);
         // SAFETY: `region` is stored beside the view.
-        Ok(Self { words: unsafe { outliving(words) }, region })
+        let words = unsafe { outliving(words) };
+        // SAFETY: `region` is stored beside the view.
+        let cursors = unsafe { outliving(cursors) };
+        Ok(Self { words, cursors, region })
     }
 
     /// Records below this one are durable. SYNC durable: Acquire, pairs with the Release in [`State::publish`].
@@ -126,6 +139,11 @@ impl State {
         let written = self.words.written.0.load(Relaxed);
         fence(Acquire);
         written
+    }
+
+    /// Counts what is published.
+    pub(crate) fn turn(&self) -> u64 {
+        self.words.flush.turn.load(Acquire)
     }
 
     /// How far flushing has come. For the holder of the flush lock.
@@ -209,6 +227,53 @@ impl State {
         let oldest = self.words.oldest.0.load(Relaxed);
         fence(Acquire);
         oldest
+    }
+
+    /// Raises what is given up. By the holder of the flush lock, when it is durable that it is.
+    pub(crate) fn set_oldest(&self, oldest: u64) {
+        self.words.oldest.0.fetch_max(oldest, Release);
+    }
+
+    /// The words of the cursors.
+    pub(crate) fn cursor_words(&self) -> &[CursorWords] {
+        self.cursors
+    }
+
+    /// Counts the changes of cursors; those counted are there.
+    pub(crate) fn cursors_version(&self) -> u64 {
+        self.words.cursors.0.load(Acquire)
+    }
+
+    /// Counts a change of a cursor that was made.
+    pub(crate) fn cursors_changed(&self) {
+        self.words.cursors.0.fetch_add(1, Release);
+    }
+
+    /// The changes of cursors that were written to the files.
+    pub(crate) fn cursors_written(&self) -> u64 {
+        self.words.flush.cursors_written.load(Relaxed)
+    }
+
+    /// The changes of cursors that are durable.
+    pub(crate) fn cursors_durable(&self) -> u64 {
+        self.words.flush.cursors_durable.load(Acquire)
+    }
+
+    /// By the holder of the flush lock.
+    pub(crate) fn set_cursors_written(&self, version: u64) {
+        self.words.flush.cursors_written.store(version, Relaxed);
+    }
+
+    /// By the holder of the flush lock, after a sync.
+    pub(crate) fn set_cursors_durable(&self, version: u64) {
+        self.words.flush.cursors_durable.store(version, Release);
+    }
+
+    /// The time of a mark: now, or that of the last one, if the clock went back. By the holder of the flush lock.
+    pub(crate) fn mark_time(&self) -> u64 {
+        let time = unix_ns().max(self.words.flush.unix_ns.load(Relaxed));
+        self.words.flush.unix_ns.store(time, Relaxed);
+        time
     }
 
     /// Wakes everybody who waits for progress.

@@ -8,8 +8,9 @@
 //! 512    failure          0, or why nothing is flushed any more
 //! 640    files            counts up when files come and go
 //! 768    oldest           records below it are given up
+//! 896    cursors          counts up when a cursor is set
 //! 1024   FlushWords       of whoever holds the flush lock
-//! 4096   end
+//! 4096   CursorWords      256 of 64 bytes, one for each cursor
 //! ```
 
 use super::Line;
@@ -19,7 +20,13 @@ use crate::sync::AtomicU64;
 /// First word of a journal's shared words: `SHMJSTAT`.
 pub const JOURNAL_MAGIC: u64 = u64::from_le_bytes(*b"SHMJSTAT");
 /// Bytes of the region.
-pub const JOURNAL_STATE_BYTES: u64 = 4096;
+pub const JOURNAL_STATE_BYTES: u64 = CURSORS_OFFSET + (MAX_CURSORS * size_of::<CursorWords>()) as u64;
+/// Offset of the cursors, in bytes.
+pub const CURSORS_OFFSET: u64 = 4096;
+/// Most cursors of a journal.
+pub const MAX_CURSORS: usize = 256;
+/// Bytes of a cursor's name.
+pub const CURSOR_NAME_BYTES: usize = 32;
 
 /// What the words belong to. Written once, the magic last.
 #[repr(C)]
@@ -37,8 +44,10 @@ pub struct JournalPreamble {
     pub generation: AtomicU64,
     /// Which boot of the machine this is of.
     pub boot: [AtomicU64; 2],
+    /// Device and inode of the journal's lock file: a copy of a journal has another one.
+    pub locks: [AtomicU64; 2],
     /// Zero.
-    pub reserved: [AtomicU64; 7],
+    pub reserved: [AtomicU64; 5],
 }
 
 /// A place among the files: the record that comes next, the file, the offset.
@@ -63,6 +72,18 @@ pub struct ProgressWords {
     pub durable: PlaceWords,
 }
 
+/// A named place in a journal that is kept.
+#[repr(C, align(64))]
+#[derive(Debug)]
+pub struct CursorWords {
+    /// Its name, zero padded; the first word is stored last, and is 0 where there is no cursor.
+    pub name: [AtomicU64; CURSOR_NAME_BYTES / 8],
+    /// The record that comes next.
+    pub seq: AtomicU64,
+    /// Zero.
+    pub reserved: [AtomicU64; 3],
+}
+
 /// Written by the holder of the flush lock only; what a dead one left is found by the next.
 #[repr(C, align(128))]
 #[derive(Debug)]
@@ -73,6 +94,12 @@ pub struct FlushWords {
     pub leading: AtomicU64,
     /// 1 from before a sync until its outcome is known to all.
     pub syncing: AtomicU64,
+    /// The time of the last mark, nanoseconds since 1970: no later one says less.
+    pub unix_ns: AtomicU64,
+    /// What `cursors` was when they were written to the files for the last time,
+    pub cursors_written: AtomicU64,
+    /// and when those were made durable.
+    pub cursors_durable: AtomicU64,
     /// See [`ProgressWords`].
     pub progress: [ProgressWords; 2],
 }
@@ -95,8 +122,8 @@ pub struct JournalState {
     pub files: Line,
     /// See the module.
     pub oldest: Line,
-    /// Zero.
-    pub reserved: Line,
+    /// See the module.
+    pub cursors: Line,
     /// See [`FlushWords`].
     pub flush: FlushWords,
 }
@@ -109,5 +136,6 @@ const _: () = {
     assert!(core::mem::offset_of!(JournalState, oldest) == 768);
     assert!(core::mem::offset_of!(JournalState, flush) == 1024);
     assert!(size_of::<ProgressWords>() == 64);
-    assert!(size_of::<JournalState>() as u64 <= JOURNAL_STATE_BYTES);
+    assert!(size_of::<CursorWords>() == 64);
+    assert!(size_of::<JournalState>() as u64 <= CURSORS_OFFSET);
 };

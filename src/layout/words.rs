@@ -5,7 +5,7 @@ use super::Line;
 use super::board::{BoardHeader, Doorbell, Doorbells, Slot};
 use super::control::{Control, Preamble};
 #[cfg(not(loom))]
-use super::journal::JournalState;
+use super::journal::{CursorWords, JournalState};
 use super::slots::{PinBoardHeader, SnapshotPreamble};
 use crate::sync::AtomicU64;
 
@@ -38,3 +38,6 @@ unsafe impl Words for PinBoardHeader {}
 // SAFETY: `repr(C)`, all fields atomics.
 #[cfg(not(loom))]
 unsafe impl Words for JournalState {}
+// SAFETY: `repr(C)`, all fields `AtomicU64`.
+#[cfg(not(loom))]
+unsafe impl Words for CursorWords {}

@@ -192,10 +192,16 @@ impl<M: Mode> Appender<M> {
     /// # Errors
     /// [`AppendError`]; nothing was consumed.
     pub fn reserve(&mut self, len_bytes: usize) -> Result<Slot<'_, M>, AppendError> {
+        let at = self.reserve_at(len_bytes)?;
+        Ok(Slot::new(self, at, len_bytes))
+    }
+
+    /// The place of a reservation, which the caller makes a [`Slot`] of.
+    pub(crate) fn reserve_at(&mut self, len_bytes: usize) -> Result<usize, AppendError> {
         self.check_len(len_bytes)?;
         let at = self.run(|core| core.try_reserve(len_bytes))?;
         self.check_whole().inspect_err(|_| self.core.state_mut().release())?;
-        Ok(Slot::new(self, at, len_bytes))
+        Ok(at)
     }
 
     /// Closes the log for everybody: readers read what is there and then learn it; appends return

@@ -4,13 +4,13 @@ use crate::core::cell::{Cell, MAX_VERSION, Pinned};
 use crate::core::{copy, pins};
 use crate::error::{JoinError, PublishError};
 use crate::layout::slots::MAX_BUFFERS;
+use crate::name::{get_name, is_name, put_name};
 use crate::participant::Holder;
 use crate::region::Region;
 #[cfg(feature = "rkyv")]
 use crate::snapshot::archive::Archivable;
 use crate::snapshot::draft::Draft;
 use crate::snapshot::frame::Frame;
-use crate::snapshot::name::{get_name, is_name, put_name};
 use crate::snapshot::slots::Slots;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
 use crate::sys::inspect::allocated_from;

@@ -144,6 +144,7 @@ impl DiskFile for NativeFile {
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
+        check_file_limit(offset + bytes.len() as u64)?;
         let mut done = 0;
         while let Some(rest) = bytes.get(done..).filter(|rest| !rest.is_empty()) {
             match retry(|| pwrite(&self.0, rest, offset + done as u64))? {

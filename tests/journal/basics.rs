@@ -9,8 +9,8 @@ fn small() -> JournalBuilder {
 }
 
 fn bytes_of(seq: u64) -> Vec<u8> {
-    let len = usize::try_from(seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57).unwrap();
-    (0..len).map(|at| (seq as usize + at) as u8).collect()
+    let len = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57;
+    (seq..seq + len).map(|number| number.to_le_bytes()[0]).collect()
 }
 
 fn check_all(journal: &Journal, count: u64) {

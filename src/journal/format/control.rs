@@ -47,6 +47,8 @@ pub(crate) struct Control {
     pub(crate) created_unix_ns: u64,
     /// Where the records end, if the last process closed the journal.
     pub(crate) closed: Option<Place>,
+    /// Where the frame of the cursors is, if the last process closed the journal and there are any.
+    pub(crate) cursors: Option<Place>,
     /// The front: its identity, and where it is. `None`: there is none.
     pub(crate) front: Option<(u128, String)>,
 }
@@ -68,7 +70,9 @@ struct Raw {
     closed: Place,
     front: [u8; 16],
     path: [u8; MAX_PATH_BYTES],
-    reserved: [u64; 15],
+    has_cursors: u64,
+    cursors: Place,
+    reserved: [u64; 11],
     crc: u32,
     padding: u32,
 }
@@ -97,7 +101,9 @@ impl Control {
             closed: self.closed.unwrap_or(Place { seq: 0, file: 0, offset: 0 }),
             front: front.to_le_bytes(),
             path: [0; MAX_PATH_BYTES],
-            reserved: [0; 15],
+            has_cursors: u64::from(self.cursors.is_some()),
+            cursors: self.cursors.unwrap_or(Place { seq: 0, file: 0, offset: 0 }),
+            reserved: [0; 11],
             crc: 0,
             padding: 0,
         };
@@ -148,6 +154,7 @@ impl Control {
                 file_bytes: raw.file_bytes,
                 created_unix_ns: raw.created_unix_ns,
                 closed: (raw.is_closed == 1).then_some(raw.closed),
+                cursors: (raw.has_cursors == 1).then_some(raw.cursors),
                 front: (!front.1.is_empty()).then_some(front),
             },
             raw.turn,
@@ -168,6 +175,7 @@ mod tests {
             file_bytes: 64 << 20,
             created_unix_ns: 1,
             closed: Some(Place { seq: 1000, file: 500, offset: 8192 }),
+            cursors: Some(Place { seq: 1000, file: 500, offset: 8100 }),
             front: Some((9, "/dev/shm/front".to_owned())),
         }
     }

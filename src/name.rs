@@ -1,4 +1,4 @@
-//! The slots' names: given once, then only read.
+//! Names in shared words, of a snapshot's slots and a journal's cursors: given once, then only read.
 
 use crate::layout::slots::SLOT_NAME_BYTES;
 use crate::layout::text::{get_text, put_text, text};

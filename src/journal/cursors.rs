@@ -1,0 +1,217 @@
+//! Named cursors: where they are in shared words, and in the files.
+//!
+//! Set by anybody, taken to the files by whoever flushes, always behind the records below them: so none is ever ahead of
+//! what is there after a crash.
+
+use crate::error::JournalError;
+use crate::journal::Inner;
+use crate::journal::core::Core;
+use crate::journal::flush::Goal;
+use crate::journal::state::State;
+use crate::layout::journal::{CURSOR_NAME_BYTES, CursorWords, MAX_CURSORS};
+use crate::name::{Wanted, get_name, is_name, put_name};
+use crate::sync::{
+    Ordering::{Acquire, Relaxed, Release},
+    fence,
+};
+use std::sync::Arc;
+
+/// Bytes of a cursor in a frame: its name, its sequence number.
+pub(crate) const ENTRY_BYTES: usize = CURSOR_NAME_BYTES + 8;
+
+/// All cursors at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub(crate) struct CursorTable {
+    /// By name.
+    pub(crate) cursors: Vec<(String, u64)>,
+}
+
+impl CursorTable {
+    /// The payload of a frame before record `seq`: no cursor is ahead of that.
+    pub(crate) fn encode(&self, seq: u64) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.cursors.len() * ENTRY_BYTES);
+        for (name, at) in &self.cursors {
+            let mut padded = [0; CURSOR_NAME_BYTES];
+            let len = name.len().min(CURSOR_NAME_BYTES);
+            padded[..len].copy_from_slice(&name.as_bytes()[..len]);
+            bytes.extend(padded);
+            bytes.extend(seq.min(*at).to_le_bytes());
+        }
+        bytes
+    }
+
+    /// What `encode` made.
+    pub(crate) fn decode(payload: &[u8]) -> Self {
+        let entry = |entry: &[u8; ENTRY_BYTES]| {
+            let (name, seq) = entry.split_last_chunk::<8>()?;
+            let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+            Some((String::from_utf8_lossy(&name[..end]).into_owned(), u64::from_le_bytes(*seq)))
+        };
+        Self { cursors: payload.as_chunks::<ENTRY_BYTES>().0.iter().filter_map(entry).collect() }
+    }
+
+    /// The record that the cursor which is farthest ahead is at.
+    pub(crate) fn farthest(&self) -> u64 {
+        self.cursors.iter().map(|&(_, seq)| seq).max().unwrap_or(0)
+    }
+}
+
+impl State {
+    /// All cursors, and the count that says which changes they have in them.
+    pub(crate) fn cursor_table(&self) -> (CursorTable, u64) {
+        let version = self.cursors_version();
+        let entry = |words: &CursorWords| Some((get_name(&words.name)?, words.seq.load(Relaxed)));
+        (CursorTable { cursors: self.cursor_words().iter().filter_map(entry).collect() }, version)
+    }
+
+    /// Puts down what was found in the files. Of words that nobody else has yet.
+    pub(crate) fn restore_cursors(&self, table: &CursorTable) {
+        for (words, (name, seq)) in self.cursor_words().iter().zip(&table.cursors) {
+            words.seq.store(*seq, Relaxed);
+            put_name(&words.name, name);
+        }
+    }
+}
+
+/// A named place in a journal that is kept: which record a consumer wants next.
+///
+/// It is shared: all handles of this name, in all processes, see and set the same place. Setting costs a store or two;
+/// it becomes durable with the records, by the same flushes, and never before those below it.
+///
+/// ```
+/// use shmlog::{Journal, Start};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// let journal = Journal::open(dir.path())?;
+/// journal.appender()?.append(b"an order")?;
+/// let cursor = journal.cursor("billing")?;
+/// let mut reader = journal.reader(Start::At(cursor.get()?))?;
+/// while let Some(record) = reader.try_next()? {
+///     cursor.advance(record.seq() + 1)?;
+/// }
+/// cursor.sync()?;
+/// assert_eq!(journal.cursors(), [("billing".to_owned(), 1)]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct JournalCursor {
+    inner: Arc<Inner>,
+    name: String,
+    wanted: Wanted,
+    index: usize,
+}
+
+impl JournalCursor {
+    /// The cursor of this name, made at the oldest record if there is none.
+    pub(crate) fn open(inner: &Arc<Inner>, name: &str) -> Result<Self, JournalError> {
+        let bad = || JournalError::Setting {
+            key: "cursor",
+            value: format!("{name:?}"),
+            allowed: "1 to 32 bytes of text without zero bytes",
+        };
+        let wanted = Wanted::new(name).filter(|_| is_name(name)).ok_or_else(bad)?;
+        let state = &inner.core.state;
+        let found = |state: &State| state.cursor_words().iter().position(|words| wanted.is_in(&words.name));
+        let this = |index| Self { inner: Arc::clone(inner), name: name.to_owned(), wanted, index };
+        if let Some(index) = found(state) {
+            return Ok(this(index));
+        }
+        // Whoever may flush may make and remove cursors, one at a time.
+        inner.core.leading(|| {
+            if let Some(index) = found(state) {
+                return Ok(this(index));
+            }
+            let free = state.cursor_words().iter().position(|words| get_name(&words.name).is_none());
+            let index = free.ok_or(JournalError::TooManyCursors { limit: MAX_CURSORS })?;
+            let words = &state.cursor_words()[index];
+            words.seq.store(state.oldest(), Relaxed);
+            put_name(&words.name, name);
+            state.cursors_changed();
+            Ok(this(index))
+        })?
+    }
+
+    fn words(&self) -> Result<&CursorWords, JournalError> {
+        let words = &self.inner.core.state.cursor_words()[self.index];
+        if self.wanted.is_in(&words.name) {
+            return Ok(words);
+        }
+        Err(JournalError::NoCursor { name: self.name.clone() })
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The record that it is at: the next one to be consumed. Others may set it at any time. It may be behind the oldest
+    /// record: a reader that starts there learns so.
+    ///
+    /// # Errors
+    /// [`JournalError::NoCursor`]: it was removed.
+    pub fn get(&self) -> Result<u64, JournalError> {
+        Ok(self.words()?.seq.load(Relaxed))
+    }
+
+    /// Sets it to `seq` unless it is farther already. Durable with the next flush, or by [`JournalCursor::sync`].
+    ///
+    /// # Errors
+    /// [`JournalError::Join`]: there is no such record yet. [`JournalError::NoCursor`]
+    pub fn advance(&self, seq: u64) -> Result<(), JournalError> {
+        self.change(seq, |words| {
+            words.seq.fetch_max(seq, Relaxed);
+        })
+    }
+
+    /// Sets it to `seq`, back or forth.
+    ///
+    /// # Errors
+    /// As [`JournalCursor::advance`].
+    pub fn set(&self, seq: u64) -> Result<(), JournalError> {
+        self.change(seq, |words| words.seq.store(seq, Relaxed))
+    }
+
+    fn change(&self, seq: u64, change: impl FnOnce(&CursorWords)) -> Result<(), JournalError> {
+        let core = &self.inner.core;
+        // What is durable exists, and is looked up faster than the end.
+        if seq > core.state.written() && seq > core.end() {
+            return Err(crate::error::JoinError::Ahead { seq }.into());
+        }
+        change(self.words()?);
+        core.state.cursors_changed();
+        Ok(())
+    }
+
+    /// Makes it durable as it is, together with all records below it.
+    ///
+    /// # Errors
+    /// As [`Journal::sync`](crate::Journal::sync).
+    pub fn sync(&self) -> Result<(), JournalError> {
+        self.inner.core.sync_cursors()
+    }
+
+    /// Removes it, for everybody; durable when this returns.
+    ///
+    /// # Errors
+    /// [`JournalError::NoCursor`]: it was removed already. As [`Journal::sync`](crate::Journal::sync).
+    pub fn remove(self) -> Result<(), JournalError> {
+        let core = &self.inner.core;
+        core.leading(|| {
+            self.words()?.name[0].store(0, Release);
+            core.state.cursors_changed();
+            Ok::<_, JournalError>(())
+        })??;
+        core.sync_cursors()
+    }
+}
+
+impl Core {
+    /// Makes all cursors durable as they are.
+    pub(crate) fn sync_cursors(&self) -> Result<(), JournalError> {
+        let version = self.state.cursors_version();
+        // SYNC durable: what was set before is in the count.
+        fence(Acquire);
+        self.flush_until(Goal::Durable, None, |state| state.cursors_durable() >= version).map(drop)
+    }
+}

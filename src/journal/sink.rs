@@ -1,0 +1,137 @@
+//! The file that is written to: opening it, beginning the next one, and finding out what one who died has left.
+
+use crate::create::unix_ns;
+use crate::error::JournalError;
+use crate::journal::core::Core;
+use crate::journal::files;
+use crate::journal::flush::{BLOCK, Flusher, fail};
+use crate::journal::format::BLOCK_BYTES;
+use crate::journal::format::control::Place;
+use crate::journal::format::frame::Salt;
+use crate::journal::format::header::{Header, NO_FILE};
+use crate::journal::state::{Act, Progress};
+use crate::sys::disk::{DiskFile, Open};
+use std::io;
+use std::sync::Arc;
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Sink {
+    pub(crate) first: u64,
+    pub(crate) salt: Salt,
+    pub(crate) file: Arc<dyn DiskFile>,
+    pub(crate) len_bytes: u64,
+}
+
+impl Flusher {
+    /// Begins the file of the next record. It gets its name when its header is durable, and, where records are made
+    /// durable, when all before it are: so a file that has its name proves what its header says.
+    pub(crate) fn begin_file(&mut self, core: &Core, progress: &mut Progress) -> Result<(), JournalError> {
+        self.sink = None;
+        core.prepare_now()?;
+        let Place { seq: first, file: previous, .. } = progress.written;
+        let (spare, name) = (core.names.spare(), core.names.log(first));
+        let header = Header {
+            id: core.id,
+            generation: core.generation,
+            first,
+            previous,
+            durable: progress.durable.seq,
+            salt: random_salt().map_err(|error| JournalError::os("drawing a salt for", &name, error))?,
+            created_unix_ns: unix_ns(),
+        };
+        let begin = || -> io::Result<Arc<dyn DiskFile>> {
+            let file = core.disk.open(&spare, Open::Write)?;
+            file.write_at(&header.encode(), 0)?;
+            Ok(file)
+        };
+        let file = begin().map_err(|error| JournalError::disk("beginning", &name, BLOCK_BYTES, error))?;
+        file.sync().map_err(|error| fail(core, Act::Begin, error))?;
+        core.disk.rename(&spare, &name).map_err(|error| JournalError::disk("naming", &name, BLOCK_BYTES, error))?;
+        core.disk.sync().map_err(|error| fail(core, Act::Begin, error))?;
+        let len_bytes = file.len().map_err(|error| JournalError::os("looking at", &name, error))?;
+        self.sink = Some(Sink { first, salt: header.frame_salt(), file, len_bytes });
+        let is_durable = progress.durable == progress.written;
+        progress.written = Place { seq: first, file: first, offset: BLOCK_BYTES };
+        if is_durable {
+            progress.durable = progress.written;
+        }
+        core.state.publish(*progress);
+        core.state.files_changed();
+        Ok(())
+    }
+
+    /// Opens the file that the place is in, unless it is the one that is open, or is full.
+    pub(crate) fn open_sink(&mut self, core: &Core, place: Place) -> Result<(), JournalError> {
+        if place.offset == Place::FULL || place.file == NO_FILE {
+            self.sink = None;
+            return Ok(());
+        }
+        if self.sink.as_ref().is_some_and(|sink| sink.first == place.file) {
+            return Ok(());
+        }
+        let info = files::open(&*core.disk, &core.names, core.id, place.file)?;
+        let os = |error| JournalError::os("opening", &info.name, error);
+        let file = core.disk.open(&info.name, Open::Write).map_err(os)?;
+        let len_bytes = file.len().map_err(os)?;
+        self.sink = Some(Sink { first: place.file, salt: info.header.frame_salt(), file, len_bytes });
+        Ok(())
+    }
+
+    /// The one who flushed before has died in the middle of it.
+    pub(crate) fn take_over(&mut self, core: &Core, progress: Progress) -> Result<(), JournalError> {
+        self.sink = None;
+        self.place = None;
+        // A file that it began and did not publish: what is to be in it is in the front still.
+        let firsts = files::firsts(&*core.disk, &core.names);
+        let firsts = firsts.map_err(|error| JournalError::os("listing", "the directory", error))?;
+        let is_beyond = |&first: &u64| progress.written.file == NO_FILE || first > progress.written.file;
+        for first in firsts.into_iter().filter(is_beyond).rev() {
+            let name = core.names.log(first);
+            core.disk.remove(&name).map_err(|error| JournalError::os("removing", &name, error))?;
+            core.disk.sync().map_err(|error| JournalError::os("syncing the directory of", &name, error))?;
+        }
+        if core.state.is_syncing() {
+            rewrite(core, progress).map_err(|error| fail(core, Act::Sync, error))?;
+            core.state.set_syncing(false);
+        }
+        core.state.publish(progress);
+        Ok(())
+    }
+}
+
+/// Nobody knows what the sync of a dead process came to, and a failure is reported once. So what it was to make
+/// durable is written again, as it is: the next sync then is about that too.
+fn rewrite(core: &Core, progress: Progress) -> io::Result<()> {
+    let Progress { durable, written } = progress;
+    if durable == written || written.file == NO_FILE {
+        return Ok(());
+    }
+    let from = if durable.file == NO_FILE { 0 } else { durable.file };
+    for first in files::firsts(&*core.disk, &core.names)? {
+        if first < from || first > written.file {
+            continue;
+        }
+        let file = core.disk.open(&core.names.log(first), Open::Write)?;
+        let begin = if first == durable.file && durable.offset != Place::FULL { durable.offset } else { 0 };
+        let end = if first == written.file && written.offset != Place::FULL { written.offset } else { file.len()? };
+        let mut bytes = vec![0; BLOCK];
+        let mut offset = begin;
+        while offset < end {
+            let some = usize::try_from(end - offset).map_or(BLOCK, |left| left.min(BLOCK));
+            let found = file.read_at(&mut bytes[..some], offset)?;
+            if found == 0 {
+                break;
+            }
+            file.write_at(&bytes[..found], offset)?;
+            offset += found as u64;
+        }
+    }
+    Ok(())
+}
+
+fn random_salt() -> io::Result<u64> {
+    let mut salt = [0; 8];
+    rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())?;
+    Ok(u64::from_le_bytes(salt))
+}

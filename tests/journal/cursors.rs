@@ -1,0 +1,81 @@
+//! Named cursors: shared, kept, never ahead.
+
+use shmlog::{Flush, Journal, JournalBuilder, JournalError, Start};
+use std::time::Duration;
+
+fn small() -> JournalBuilder {
+    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10).thread(false)
+}
+
+#[test]
+fn cursors_are_shared_and_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let journal = small().open(dir.path()).unwrap();
+        let mut appender = journal.appender().unwrap();
+        for number in 0..100_u64 {
+            appender.append_value(&number).unwrap();
+        }
+        let (a, again) = (journal.cursor("a").unwrap(), journal.cursor("a").unwrap());
+        a.advance(40).unwrap();
+        assert_eq!(again.get().unwrap(), 40);
+        again.advance(30).unwrap();
+        assert_eq!(a.get().unwrap(), 40, "it does not go back by advancing");
+        a.set(30).unwrap();
+        assert_eq!(again.get().unwrap(), 30, "but it does when told to");
+        journal.cursor("b").unwrap().advance(100).unwrap();
+        assert!(matches!(a.advance(101), Err(JournalError::Join(_))), "there is no such record");
+        a.sync().unwrap();
+        assert_eq!(journal.durable(), 100, "what is below a cursor is durable when it is");
+    }
+    let journal = small().open(dir.path()).unwrap();
+    assert_eq!(journal.cursors(), [("a".to_owned(), 30), ("b".to_owned(), 100)]);
+    let b = journal.cursor("b").unwrap();
+    journal.cursor("b").unwrap().remove().unwrap();
+    assert!(matches!(b.get(), Err(JournalError::NoCursor { .. })));
+    drop(journal);
+    drop(b);
+    assert_eq!(small().open(dir.path()).unwrap().cursors(), [("a".to_owned(), 30)]);
+}
+
+#[test]
+fn cursors_survive_files_that_are_full_and_given_up() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let journal = small().flush(Flush::After(Duration::from_millis(1))).open(dir.path()).unwrap();
+        let cursor = journal.cursor("far").unwrap();
+        let mut appender = journal.appender().unwrap();
+        for _ in 0..20 {
+            for _ in 0..100 {
+                appender.append(&[7; 500]).unwrap();
+            }
+            cursor.advance(journal.next_seq()).unwrap();
+            cursor.sync().unwrap();
+            journal.prune(cursor.get().unwrap()).unwrap();
+        }
+        assert_eq!(journal.oldest(), 2000);
+    }
+    let journal = small().open(dir.path()).unwrap();
+    assert_eq!(journal.cursors(), [("far".to_owned(), 2000)]);
+    assert!(matches!(journal.reader(Start::First), Err(JournalError::Lagged { missed: 2000, next: 2000 })));
+}
+
+#[test]
+fn names_and_numbers_of_cursors_are_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = small().open(dir.path()).unwrap();
+    for bad in ["", "a name of more than 32 bytes is no name", "a\0b"] {
+        assert!(matches!(journal.cursor(bad), Err(JournalError::Setting { key: "cursor", .. })), "{bad:?}");
+    }
+    for number in 0..256 {
+        journal.cursor(&format!("cursor {number}")).unwrap();
+    }
+    assert!(matches!(journal.cursor("one more"), Err(JournalError::TooManyCursors { limit: 256 })));
+    journal.cursor("cursor 7").unwrap().remove().unwrap();
+    journal.cursor("one more").unwrap();
+    let mut appender = journal.appender().unwrap();
+    appender.append_durable(&vec![1; appender.limit_bytes()]).unwrap();
+    drop(appender);
+    drop(journal);
+    assert_eq!(small().open(dir.path()).unwrap().cursors().len(), 256);
+}
