@@ -1,14 +1,15 @@
 //! Appending to a journal.
 
-use crate::error::{AppendError, CommitError, JournalError};
+use crate::error::{AppendError, JournalError};
 use crate::journal::Inner;
 use crate::journal::core::Core;
 use crate::journal::cursors::ENTRY_BYTES;
 use crate::journal::flush::Goal;
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::settings::Flush;
+use crate::journal::slot::JournalSlot;
 use crate::layout::journal::MAX_CURSORS;
-use crate::log::{Appender, Shared, Slot};
+use crate::log::{Appender, Shared};
 use crate::participant::Role;
 use std::sync::Arc;
 use zerocopy::{Immutable, IntoBytes};
@@ -99,18 +100,18 @@ impl JournalAppender {
 
     /// Reserves `len_bytes` to be written in place, then committed or dropped.
     ///
-    /// While the [`Slot`] lives, its segment of the front is kept: when the front has come round to it, nobody can
+    /// While the [`JournalSlot`] lives, its segment of the front is kept: when the front has come round to it, nobody can
     /// append.
     ///
     /// # Errors
     /// As [`JournalAppender::append`].
-    pub fn reserve(&mut self, len_bytes: usize) -> Result<Slot<'_>, JournalError> {
+    pub fn reserve(&mut self, len_bytes: usize) -> Result<JournalSlot<'_>, JournalError> {
         self.check(len_bytes)?;
         let at = match self.appender.reserve_at(len_bytes) {
             Ok(at) => at,
             Err(error) => self.append_slowly(error, |appender| appender.reserve_at(len_bytes))?,
         };
-        Ok(Slot::new(&mut self.appender, at, len_bytes))
+        Ok(JournalSlot::new(self, at, len_bytes))
     }
 
     /// Makes durable all records below `end`, as [`Journal::sync_to`](crate::Journal::sync_to).
@@ -124,6 +125,14 @@ impl JournalAppender {
     /// The longest record, in bytes.
     pub fn limit_bytes(&self) -> usize {
         self.limit_bytes
+    }
+
+    pub(crate) fn front(&self) -> &Appender<Shared> {
+        &self.appender
+    }
+
+    pub(crate) fn front_mut(&mut self) -> &mut Appender<Shared> {
+        &mut self.appender
     }
 
     fn core(&self) -> &Core {
@@ -162,11 +171,5 @@ impl JournalAppender {
             }
             core.flush_until(goal, None, |_| core.floor() != before)?;
         }
-    }
-}
-
-impl From<CommitError> for JournalError {
-    fn from(error: CommitError) -> Self {
-        error.error.into()
     }
 }

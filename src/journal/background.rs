@@ -28,6 +28,7 @@ impl Background {
             Flush::After(within) => (within, Goal::Durable),
             Flush::Never => (UNHURRIED, Goal::Written),
         };
+        let mut seen = 0;
         let run = move || loop {
             match stopped.recv_timeout(every) {
                 Err(RecvTimeoutError::Timeout) => {}
@@ -35,6 +36,7 @@ impl Background {
             }
             let Some(core) = Weak::upgrade(&weak) else { return };
             tend(&core, goal);
+            index(&core, &mut seen);
         };
         let thread = std::thread::Builder::new().name("shmlog-journal".to_owned()).spawn(run);
         let thread = thread.map_err(|error| JournalError::os("starting", "the journal's thread", error))?;
@@ -49,6 +51,18 @@ impl Drop for Background {
             // It panicked, and said so.
             let _ = thread.join();
         }
+    }
+}
+
+/// Makes the indexes that full files lack, if files came or went since `seen`.
+fn index(core: &Core, seen: &mut u64) {
+    let files = core.state.files();
+    if files == *seen {
+        return;
+    }
+    *seen = files;
+    if let Err(error) = core.index_ahead() {
+        tracing::warn!(%error, "making an index of a journal's file");
     }
 }
 

@@ -53,6 +53,16 @@ impl Names {
         format!("{}{first:0DIGITS$}.log", self.prefix)
     }
 
+    /// The index of the file of the records from `first` on.
+    pub(crate) fn index(&self, first: u64) -> String {
+        format!("{}{first:0DIGITS$}.idx", self.prefix)
+    }
+
+    /// An index while it is made.
+    pub(crate) fn index_draft(&self) -> String {
+        self.name("idx.draft")
+    }
+
     /// Where record `seq` should have been: what was there instead when the journal was recovered for the
     /// `generation`th time.
     pub(crate) fn torn(&self, seq: u64, generation: u64) -> String {

@@ -102,20 +102,40 @@ impl JournalReader {
     /// [`JournalError::Lagged`]: call again, it goes on at the oldest record. [`JournalError::Damaged`],
     /// [`JournalError::Os`]: the position stays.
     pub fn try_next(&mut self) -> Result<Option<JournalRecord<'_>>, JournalError> {
-        match self.look()? {
-            Here::Nothing => Ok(None),
-            Here::Front => {
-                let Source::Front(front) = &mut self.source else { return Ok(None) };
-                let Some(record) = front.try_next()? else { return Ok(None) };
-                self.next = record.seq() + 1;
-                Ok(Some(take(&record, &mut self.buffer)?))
+        loop {
+            match self.look()? {
+                Here::Nothing => return Ok(None),
+                Here::Front => {
+                    if let Some((seq, is_batch)) = self.take_from_front()? {
+                        self.next = seq + 1;
+                        return Ok(Some(JournalRecord::new(seq, is_batch, &self.buffer)));
+                    }
+                    // Recycled before it was copied: it is in the files.
+                    self.source = Source::None;
+                }
+                Here::File => {
+                    let Source::File(frames, _) = &mut self.source else { return Ok(None) };
+                    let Some(frame) = frames.pass() else { return Ok(None) };
+                    self.next = frame.seq + 1;
+                    return Ok(Some(JournalRecord::new(frame.seq, frame.kind.is_batch(), frame.payload)));
+                }
             }
-            Here::File => {
-                let Source::File(frames, _) = &mut self.source else { return Ok(None) };
-                let Some(frame) = frames.pass() else { return Ok(None) };
-                self.next = frame.seq + 1;
-                Ok(Some(JournalRecord::new(frame.seq, frame.kind.is_batch(), frame.payload)))
-            }
+        }
+    }
+
+    /// Copies the record at the place out of the front, and says which it is. `None`: it is not there any more.
+    #[inline]
+    fn take_from_front(&mut self) -> Result<Option<(u64, bool)>, JournalError> {
+        let Source::Front(front) = &mut self.source else { return Ok(None) };
+        let record = match front.try_next() {
+            Ok(Some(record)) if record.seq() == self.next => record,
+            Ok(_) | Err(ReadError::Lagged { .. }) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        match take(&record, &mut self.buffer) {
+            Ok(record) => Ok(Some((record.seq(), record.is_batch()))),
+            Err(JournalError::Read(ReadError::GivenUp { .. })) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 
@@ -167,6 +187,7 @@ impl JournalReader {
         }
         match self.shelf.get(core, seq, &mut self.buffer)? {
             Some(is_batch) => Ok(Some(JournalRecord::new(seq, is_batch, &self.buffer))),
+            None if seq < core.state.oldest() => Err(self.lagged(seq)),
             None => Err(JournalError::FileLost { file: core.names.log(seq), from: seq, to: seq + 1 }),
         }
     }

@@ -4,8 +4,8 @@ use crate::core::copy;
 use crate::error::JournalError;
 use crate::journal::core::Core;
 use crate::journal::files;
-use crate::journal::format::BLOCK;
 use crate::journal::format::frame::{FrameKind, HEAD_BYTES, Head, Salt};
+use crate::journal::index::Offsets;
 use crate::journal::stream::FrameStream;
 use crate::region::Region;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
@@ -26,10 +26,7 @@ struct Sheet {
     first: u64,
     salt: Salt,
     region: Region,
-    /// Offsets of the records known so far, in words.
-    offsets: Vec<u32>,
-    /// Where the next record would be.
-    end_words: usize,
+    offsets: Offsets,
 }
 
 impl Shelf {
@@ -65,14 +62,20 @@ impl Shelf {
             }
         };
         let sheet = &mut self.sheets[at];
-        let damaged = |offset: u64| JournalError::Damaged {
-            file: core.names.log(first),
-            offset,
-            seq,
-            durable: core.state.durable(),
-        };
-        let offset = sheet.find(seq, core.state.written()).map_err(damaged)?;
-        sheet.copy(offset, seq, to).map(Some).ok_or_else(|| damaged(offset as u64 * 8))
+        if let Some(is_batch) = sheet.get(seq, core.state.written(), to) {
+            return Ok(Some(is_batch));
+        }
+        // An index that is wrong is as good as none.
+        sheet.offsets = Offsets::none();
+        if let Some(is_batch) = sheet.get(seq, core.state.written(), to) {
+            return Ok(Some(is_batch));
+        }
+        if seq < core.state.oldest() {
+            return Ok(None);
+        }
+        let index = usize::try_from(seq - first).unwrap_or(usize::MAX);
+        let offset = sheet.offsets.get(index).map_or(sheet.offsets.end_bytes(), |offset| offset as u64 * 8);
+        Err(JournalError::Damaged { file: core.names.log(first), offset, seq, durable: core.state.durable() })
     }
 }
 
@@ -82,39 +85,32 @@ impl Sheet {
         let fd = info.file.fd().try_clone_to_owned();
         let fd = fd.map_err(|error| JournalError::os("opening", &info.name, error))?;
         let region = Region::map_sparse(fd, false, "journal's file")?;
-        let end_words = BLOCK / 8;
-        Ok(Self { first, salt: info.header.frame_salt(), region, offsets: Vec::new(), end_words })
+        let offsets = Offsets::open(core, &info).unwrap_or_else(Offsets::none);
+        Ok(Self { first, salt: info.header.frame_salt(), region, offsets })
     }
 
     fn words(&self) -> &[AtomicU64] {
         self.region.words(0, self.region.len_bytes() / 8).unwrap_or(&[])
     }
 
-    /// Where record `seq` is, in words. Heads only are looked at: who takes the record checks it.
-    ///
-    /// # Errors
-    /// The offset in bytes where a head should be and is none.
-    fn find(&mut self, seq: u64, written: u64) -> Result<usize, u64> {
-        let index = usize::try_from(seq - self.first).unwrap_or(usize::MAX);
-        if let Some(&offset) = self.offsets.get(index) {
-            return Ok(offset as usize);
-        }
-        let (mut at, mut offsets) = (self.end_words, std::mem::take(&mut self.offsets));
-        let words = self.words();
-        // As far as is written now, so that not every look up at the end is a walk.
-        while self.first + (offsets.len() as u64) < written {
-            let Some(head) = words.get(at).and_then(|word| Head::of(word.load(Relaxed))) else { break };
-            if head.kind.is_record() {
-                offsets.push(u32::try_from(at).unwrap_or(u32::MAX));
+    /// Copies record `seq`. Returns whether it is a batch; `None`: it is not where it should be, or not whole.
+    #[inline]
+    fn get(&mut self, seq: u64, written: u64, to: &mut Vec<u8>) -> Option<bool> {
+        let index = usize::try_from(seq - self.first).ok()?;
+        let offset = match self.offsets.get(index) {
+            Some(offset) => offset,
+            None => {
+                // As far as is written now, so that not every look-up at the end is a walk.
+                let words = self.region.words(0, self.region.len_bytes() / 8)?;
+                self.offsets.walk(words, written - self.first);
+                self.offsets.get(index)?
             }
-            at += head.frame_bytes() / 8;
-        }
-        self.offsets = offsets;
-        self.end_words = at;
-        self.offsets.get(index).map(|&offset| offset as usize).ok_or(at as u64 * 8)
+        };
+        self.copy(offset, seq, to)
     }
 
     /// Copies the record at `offset` words. `None`: it is not that of `seq`, or not whole.
+    #[inline]
     fn copy(&self, offset: usize, seq: u64, to: &mut Vec<u8>) -> Option<bool> {
         let words = self.words();
         let head = Head::of(words.get(offset)?.load(Relaxed))?;

@@ -1,5 +1,8 @@
 //! The journal through its public face, one process at a time.
 
 mod basics;
+#[path = "../common/mod.rs"]
+mod common;
 mod cursors;
+mod index;
 mod retention;

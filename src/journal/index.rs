@@ -1,0 +1,159 @@
+//! Where the records of a file are: an index beside each full one, made from it at leisure and never trusted.
+//!
+//! ```text
+//! NUMBER.idx
+//! 0    header   64 bytes: magic, version, how many records, the salt of the file, checksum
+//! 64   offsets  4 bytes each: of record NUMBER + i, in words of eight bytes
+//! ```
+//!
+//! Who takes a record checks that it is the one; if it is not, the index is made anew from the file.
+
+use crate::error::JournalError;
+use crate::journal::core::Core;
+use crate::journal::files::{self, FileInfo};
+use crate::journal::format::BLOCK;
+use crate::journal::format::frame::Head;
+use crate::region::Region;
+use crate::sync::{AtomicU64, Ordering::Relaxed};
+use crate::sys::disk::Open;
+use std::io;
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+
+const MAGIC: u64 = u64::from_le_bytes(*b"SHMJIDX\0");
+/// Bytes of the header.
+const HEADER_BYTES: usize = 64;
+
+#[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
+#[repr(C)]
+struct Raw {
+    magic: u64,
+    count: u64,
+    salt: u64,
+    first: u64,
+    reserved: [u64; 3],
+    crc: u32,
+    padding: u32,
+}
+
+const _: () = assert!(size_of::<Raw>() == HEADER_BYTES);
+const COVERED: usize = HEADER_BYTES - 8;
+
+/// The offsets of a file's records, in words.
+#[derive(Debug)]
+pub(crate) enum Offsets {
+    /// In the index file, so many.
+    Mapped(Region, usize),
+    /// Found in the file so far; where to go on, in words.
+    Walked(Vec<u32>, usize),
+}
+
+impl Offsets {
+    /// Nothing found yet.
+    pub(crate) fn none() -> Self {
+        Self::Walked(Vec::new(), BLOCK / 8)
+    }
+
+    /// Those of the index file, if there is one that belongs to this file.
+    pub(crate) fn open(core: &Core, info: &FileInfo) -> Option<Self> {
+        let file = core.disk.open(&core.names.index(info.header.first), Open::Read).ok()?;
+        let mut header = [0; HEADER_BYTES];
+        file.read_at(&mut header, 0).ok()?;
+        let raw = Raw::read_from_bytes(&header).ok()?;
+        let is_whole = raw.magic == MAGIC && raw.crc == crc32c::crc32c(&header[..COVERED]);
+        if !is_whole || raw.salt != info.header.salt || raw.first != info.header.first {
+            return None;
+        }
+        let count = usize::try_from(raw.count).ok()?;
+        let region = Region::map_sparse(file.fd().try_clone_to_owned().ok()?, false, "journal's index").ok()?;
+        let has_room = region.len_bytes() >= (HEADER_BYTES + 4 * count) as u64;
+        has_room.then_some(Self::Mapped(region, count))
+    }
+
+    /// Where record number `index` of the file is, if that is known.
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> Option<usize> {
+        match self {
+            Self::Walked(offsets, _) => offsets.get(index).map(|&offset| offset as usize),
+            Self::Mapped(region, count) if index < *count => {
+                let word = region.words(((HEADER_BYTES / 8 + index / 2) * 8) as u64, 1)?.first()?.load(Relaxed);
+                let half = (word >> (32 * (index % 2))) & u64::from(u32::MAX);
+                usize::try_from(half).ok()
+            }
+            Self::Mapped(..) => None,
+        }
+    }
+
+    /// Walks on over the heads of a file until `count` records are known. Who takes a record checks it.
+    pub(crate) fn walk(&mut self, words: &[AtomicU64], count: u64) {
+        let Self::Walked(offsets, end) = self else { return };
+        while (offsets.len() as u64) < count {
+            let Some(head) = words.get(*end).and_then(|word| Head::of(word.load(Relaxed))) else { return };
+            if head.kind.is_record() {
+                offsets.push(u32::try_from(*end).unwrap_or(u32::MAX));
+            }
+            *end += head.frame_bytes() / 8;
+        }
+    }
+
+    /// Where walking stopped, in bytes.
+    pub(crate) fn end_bytes(&self) -> u64 {
+        if let Self::Walked(_, end) = self { *end as u64 * 8 } else { 0 }
+    }
+}
+
+/// Bytes of an index file of these offsets: whole pages, so that it can be mapped.
+fn encode(info: &FileInfo, offsets: &[u32]) -> Vec<u8> {
+    let mut raw = Raw {
+        magic: MAGIC,
+        count: offsets.len() as u64,
+        salt: info.header.salt,
+        first: info.header.first,
+        reserved: [0; 3],
+        crc: 0,
+        padding: 0,
+    };
+    raw.crc = crc32c::crc32c(&raw.as_bytes()[..COVERED]);
+    let mut bytes = raw.as_bytes().to_vec();
+    bytes.extend_from_slice(offsets.as_bytes());
+    bytes.resize(bytes.len().next_multiple_of(BLOCK), 0);
+    bytes
+}
+
+impl Core {
+    /// Makes the indexes that full files lack, one at a time. For whoever has nothing better to do.
+    pub(crate) fn index_ahead(&self) -> Result<(), JournalError> {
+        let names = self.disk.names().map_err(|error| JournalError::os("listing", "the directory", error))?;
+        let mut firsts: Vec<_> = names.iter().filter_map(|name| self.names.first_of(name)).collect();
+        firsts.sort_unstable();
+        for pair in firsts.windows(2) {
+            let index = self.names.index(pair[0]);
+            if !names.contains(&index)
+                && let Some(_guard) = self.lock_prepare(false)?
+            {
+                self.make_index(pair[0], pair[1])?;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_index(&self, first: u64, next: u64) -> Result<(), JournalError> {
+        let info = match files::open(&*self.disk, &self.names, self.id, first) {
+            Ok(info) => info,
+            // Given up meanwhile.
+            Err(JournalError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        let (name, draft) = (self.names.index(first), self.names.index_draft());
+        let make = || -> io::Result<()> {
+            let region = Region::map_sparse(info.file.fd().try_clone_to_owned()?, false, "journal's file");
+            let region = region.map_err(io::Error::other)?;
+            let mut offsets = Offsets::none();
+            offsets.walk(region.words(0, region.len_bytes() / 8).unwrap_or(&[]), next - first);
+            let Offsets::Walked(offsets, _) = offsets else { return Ok(()) };
+            let file = self.disk.open(&draft, Open::Create)?;
+            file.write_at(&encode(&info, &offsets), 0)?;
+            self.disk.rename(&draft, &name)
+        };
+        make().map_err(|error| JournalError::disk("making", &name, 4 * (next - first), error))
+    }
+}

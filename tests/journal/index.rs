@@ -1,0 +1,70 @@
+//! Indexes are made when files are full, and never trusted.
+
+use crate::common::eventually;
+use shmlog::{Journal, JournalBuilder, Start};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+const COUNT: u64 = 2000;
+
+fn small() -> JournalBuilder {
+    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10)
+}
+
+fn files(dir: &Path, kind: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|found| found == kind));
+    files.sort();
+    files
+}
+
+/// A journal whose full files have indexes.
+fn indexed() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = small().open(dir.path()).unwrap();
+    let mut appender = journal.appender().unwrap();
+    for number in 0..COUNT {
+        appender.append(&[number.to_le_bytes()[0]; 300][..100 + usize::try_from(number % 200).unwrap()]).unwrap();
+    }
+    journal.sync().unwrap();
+    eventually(|| {
+        let (indexes, logs) = (files(dir.path(), "idx").len(), files(dir.path(), "log").len());
+        if indexes + 1 == logs { Ok(()) } else { Err((indexes, logs)) }
+    });
+    dir
+}
+
+fn check(dir: &Path) {
+    let journal = small().thread(false).open(dir).unwrap();
+    let mut reader = journal.reader(Start::First).unwrap();
+    for number in (0..COUNT).rev() {
+        let record = reader.get(number).unwrap().unwrap();
+        let len = 100 + usize::try_from(number % 200).unwrap();
+        assert_eq!(record.bytes(), &[number.to_le_bytes()[0]; 300][..len], "{number}");
+    }
+}
+
+#[test]
+fn full_files_have_indexes_and_go_without() {
+    let dir = indexed();
+    check(dir.path());
+    for index in files(dir.path(), "idx") {
+        std::fs::remove_file(index).unwrap();
+    }
+    check(dir.path());
+}
+
+#[test]
+fn a_wrong_index_is_no_matter() {
+    let dir = indexed();
+    let indexes = files(dir.path(), "idx");
+    // Wrong offsets, offsets beyond the end, another file's index, half of one, none of one.
+    let edit = |at: usize| std::fs::File::options().write(true).open(&indexes[at]).unwrap();
+    edit(0).write_all_at(&[3; 200], 64).unwrap();
+    edit(1).write_all_at(&[255; 200], 64).unwrap();
+    std::fs::copy(&indexes[4], &indexes[2]).unwrap();
+    edit(3).set_len(4096).unwrap();
+    edit(4).write_all_at(&[7; 64], 0).unwrap();
+    edit(5).set_len(0).unwrap();
+    check(dir.path());
+}
