@@ -80,7 +80,9 @@ impl Front {
         let in_directory = dir.join(names.front());
         let home = match &settings.front {
             FrontHome::Auto => PathBuf::from(SHARED_MEMORY),
-            FrontHome::At(home) => home.clone(),
+            // Others have other working directories.
+            FrontHome::At(home) => std::path::absolute(home)
+                .map_err(|error| JournalError::os("finding", home.display().to_string(), error))?,
             FrontHome::Directory => return Self::make_at(&in_directory, settings, owner, at, oldest),
         };
         let nonce = random_id()? & u128::from(u32::MAX);

@@ -13,9 +13,11 @@ use crate::journal::core::Core;
 use crate::journal::files::{self, FileInfo};
 use crate::journal::format::BLOCK;
 use crate::journal::format::frame::Head;
+use crate::journal::format::header::Header;
+use crate::journal::names::Names;
 use crate::region::Region;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
-use crate::sys::disk::Open;
+use crate::sys::disk::{Disk, DiskFile, Open};
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -56,14 +58,7 @@ impl Offsets {
     /// Those of the index file, if there is one that belongs to this file.
     pub(crate) fn open(core: &Core, info: &FileInfo) -> Option<Self> {
         let file = core.disk.open(&core.names.index(info.header.first), Open::Read).ok()?;
-        let mut header = [0; HEADER_BYTES];
-        file.read_at(&mut header, 0).ok()?;
-        let raw = Raw::read_from_bytes(&header).ok()?;
-        let is_whole = raw.magic == MAGIC && raw.crc == crc32c::crc32c(&header[..COVERED]);
-        if !is_whole || raw.salt != info.header.salt || raw.first != info.header.first {
-            return None;
-        }
-        let count = usize::try_from(raw.count).ok()?;
+        let count = count_of(&*file, &info.header)?;
         let region = Region::map_sparse(file.fd().try_clone_to_owned().ok()?, false, "journal's index").ok()?;
         let has_room = region.len_bytes() >= (HEADER_BYTES + 4 * count) as u64;
         has_room.then_some(Self::Mapped(region, count))
@@ -99,6 +94,24 @@ impl Offsets {
     pub(crate) fn end_bytes(&self) -> u64 {
         if let Self::Walked(_, end) = self { *end as u64 * 8 } else { 0 }
     }
+}
+
+/// How many records an index says it is of, if it is one of this file.
+fn count_of(index: &dyn DiskFile, header: &Header) -> Option<usize> {
+    let mut bytes = [0; HEADER_BYTES];
+    index.read_at(&mut bytes, 0).ok()?;
+    let raw = Raw::read_from_bytes(&bytes).ok()?;
+    let is_whole = raw.magic == MAGIC && raw.crc == crc32c::crc32c(&bytes[..COVERED]);
+    let is_its = raw.salt == header.salt && raw.first == header.first;
+    usize::try_from(raw.count).ok().filter(|_| is_whole && is_its)
+}
+
+/// Whether the index of a file says where its records are; true if there is none.
+pub(crate) fn check_index(disk: &dyn Disk, names: &Names, header: &Header, offsets: &[u32]) -> bool {
+    let Ok(file) = disk.open(&names.index(header.first), Open::Read) else { return true };
+    let mut said = vec![0_u32; offsets.len()];
+    let is_read = file.read_at(said.as_mut_bytes(), HEADER_BYTES as u64).is_ok();
+    count_of(&*file, header) == Some(offsets.len()) && is_read && said == offsets
 }
 
 /// Bytes of an index file of these offsets: whole pages, so that it can be mapped.

@@ -29,6 +29,7 @@ mod slot;
 mod spare;
 mod state;
 mod stream;
+mod verify;
 
 pub use appender::JournalAppender;
 pub use builder::JournalBuilder;
@@ -38,6 +39,7 @@ pub use record::{JournalParts, JournalRecord};
 pub use retain::Retain;
 pub use settings::{Flush, FrontHome};
 pub use slot::JournalSlot;
+pub use verify::{Problem, Verified, VerifyProgress};
 
 use crate::error::JournalError;
 use crate::journal::background::Background;
@@ -247,6 +249,21 @@ impl Journal {
     /// The log in memory that appenders append to and readers follow: for its [`Log::info`].
     pub fn front(&self) -> &Log {
         &self.core().front
+    }
+
+    /// Looks through all of the journal in `dir`, whose files begin with `prefix`: every checksum, every index, the
+    /// cursors, whether anything is missing. Changes nothing; others may use the journal meanwhile. `progress` is called
+    /// now and then.
+    ///
+    /// # Errors
+    /// [`JournalError::NotFound`], and what the system says. What is wrong with the journal is no error but what was
+    /// asked for: [`Verified::problems`].
+    pub fn verify(
+        dir: impl AsRef<Path>,
+        prefix: &str,
+        progress: impl FnMut(&VerifyProgress),
+    ) -> Result<Verified, JournalError> {
+        verify::verify(dir.as_ref(), prefix, progress)
     }
 
     /// Makes everything durable and closes the journal, if this is the last clone and no handle is left; otherwise it

@@ -130,7 +130,7 @@ impl Opening {
         };
         let boot = boot_id()?;
         if let Some((front, path)) = &control.front {
-            let path = Path::new(path);
+            let path = &self.dir.join(path);
             let owner = Owner { front: *front, generation: control.generation, ..self.owner(&control, boot)? };
             let found = if is_trusted(path, &self.dir) { Front::find(path, owner, Access::Append)? } else { None };
             match found {
@@ -151,10 +151,11 @@ impl Opening {
         let generation = control.generation + 1;
         let owner = Owner { generation, ..self.owner(&control, boot)? };
         let settings = Settings { file_bytes: control.file_bytes, ..self.settings.clone() };
-        let old = control.front.as_ref().map(|(_, path)| PathBuf::from(path));
+        let old = control.front.as_ref().map(|(_, path)| self.dir.join(path));
         let front = Front::make(&self.dir, &self.names, &settings, owner, at, control.oldest)?;
         front.state.restore_cursors(&cursors);
-        let path = front.path.to_str().map(str::to_owned);
+        // In the directory it is found there by whatever path that was opened, and wherever it was moved.
+        let path = front.path.strip_prefix(&self.dir).unwrap_or(&front.path).to_str().map(str::to_owned);
         let id = front.log.mapped().traits().id;
         let durable = recovery.kept;
         let front_at = path.map(|path| (id, path));

@@ -34,6 +34,8 @@ struct End {
     scanned_bytes: u64,
     /// As they were written last.
     cursors: CursorTable,
+    /// Whether the file has cursors.
+    has_cursors: bool,
 }
 
 /// Finds where the records end, puts what follows aside, and makes what is kept durable. Returns where the next record
@@ -71,7 +73,7 @@ pub(crate) fn recover(
         let file = files[end.file].name.clone();
         return Err(JournalError::Damaged { file, offset: end.offset, seq: end.seq, durable: end.durable });
     }
-    let place = cut(disk, names, &files, &end, &mut recovery)?;
+    let place = cut(disk, names, control, &files, &end, &mut recovery)?;
     Ok((place, recovery, end.cursors))
 }
 
@@ -160,11 +162,13 @@ fn find_end(disk: &dyn Disk, files: &[FileInfo], durable: u64) -> Result<End, Jo
         file.forget_cache().map_err(os("reading"))?;
         let mut frames = FrameStream::of_file(file, info.header.frame_salt(), info.header.first);
         let end = files.get(index + 1).map_or(u64::MAX, |next| next.header.first);
+        let mut has_cursors = false;
         while frames.seq() < end
             && let Some(frame) = frames.next().map_err(os("reading"))?
         {
             if frame.kind == FrameKind::Cursors {
                 cursors = Some(CursorTable::decode(frame.payload));
+                has_cursors = true;
             }
         }
         scanned_bytes += frames.offset();
@@ -177,7 +181,7 @@ fn find_end(disk: &dyn Disk, files: &[FileInfo], durable: u64) -> Result<End, Jo
             None => last_cursors(&files[..from]).map_err(os("reading"))?,
         };
         let durable = durable.max(proven_durable(frames, &files[index + 1..]).map_err(os("reading"))?);
-        return Ok(End { file: index, offset, seq, durable, scanned_bytes, cursors });
+        return Ok(End { file: index, offset, seq, durable, scanned_bytes, cursors, has_cursors });
     }
     unreachable!("the last file has no end")
 }
@@ -202,6 +206,7 @@ fn proven_durable(mut frames: FrameStream, later: &[FileInfo]) -> std::io::Resul
 fn cut(
     disk: &dyn Disk,
     names: &Names,
+    control: &Control,
     files: &[FileInfo],
     end: &End,
     recovery: &mut Recovery,
@@ -221,6 +226,13 @@ fn cut(
     if let Some((name, bytes)) = torn {
         recovery.torn_bytes = bytes;
         recovery.quarantined.push(name);
+    }
+    if end.seq == info.header.first && end.has_cursors {
+        // Cursors are in it, and nowhere else. No other file can have its name, so what comes next goes on in it.
+        let cut = file.truncate(end.offset).and_then(|()| file.allocate(control.file_bytes));
+        cut.map_err(|error| os("cutting", &info.name, error))?;
+        file.sync().map_err(|error| os("syncing", &info.name, error))?;
+        return Ok(Place { seq: end.seq, file: info.header.first, offset: end.offset });
     }
     if end.seq == info.header.first {
         // Nothing is in it, and the next file gets its name.

@@ -6,3 +6,4 @@ mod common;
 mod cursors;
 mod index;
 mod retention;
+mod verify;

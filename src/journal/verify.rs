@@ -1,0 +1,266 @@
+//! Looking through all of a journal: every checksum, every index, the cursors, and whether anything is missing.
+//!
+//! It changes nothing and takes no lock, so that it can be done while the journal is in use; what is written meanwhile may
+//! or may not be in what it finds.
+
+use crate::error::JournalError;
+use crate::journal::cursors::CursorTable;
+use crate::journal::files;
+use crate::journal::format::control::Control;
+use crate::journal::format::frame::FrameKind;
+use crate::journal::format::header::Header;
+use crate::journal::format::{BLOCK, BLOCK_BYTES};
+use crate::journal::index::check_index;
+use crate::journal::names::Names;
+use crate::journal::open::read_control;
+use crate::journal::stream::FrameStream;
+use crate::sys::disk::{Disk, DiskFile, NativeDisk, Open};
+use std::fmt;
+use std::path::Path;
+use std::sync::Arc;
+
+/// Something that is wrong with a journal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Problem {
+    /// The control file is damaged or missing.
+    Control,
+    /// A file is not one of this journal's, by its header.
+    Header {
+        /// The file.
+        file: String,
+    },
+    /// Records are gone: their frames are damaged, or their file is missing.
+    Lost {
+        /// The file they were in, or the one that follows it.
+        file: String,
+        /// Where in it, in bytes.
+        offset: u64,
+        /// The first one that is gone.
+        from: u64,
+        /// The first one after them that is there, or should be.
+        to: u64,
+    },
+    /// An index does not say where the records are. It is made anew when it is needed.
+    Index {
+        /// The index.
+        file: String,
+    },
+    /// A cursor is ahead of the records.
+    Cursor {
+        /// Its name.
+        name: String,
+        /// The record that it is at.
+        seq: u64,
+    },
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Control => f.write_str("the control file is damaged or missing"),
+            Self::Header { file } => write!(f, "{file}: its header is damaged, or another journal's"),
+            Self::Lost { file, offset, from, to } => {
+                write!(f, "{file}: records {from} to {} are gone, from byte {offset} on", to.saturating_sub(1))
+            }
+            Self::Index { file } => write!(f, "{file}: the index is wrong; it is made anew when it is needed"),
+            Self::Cursor { name, seq } => write!(f, "cursor {name:?} is at {seq}, ahead of all records"),
+        }
+    }
+}
+
+/// What was found, by [`Journal::verify`](crate::Journal::verify).
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Verified {
+    /// Files of records.
+    pub files: usize,
+    /// Bytes of frames that were read.
+    pub bytes: u64,
+    /// Records that are there.
+    pub records: u64,
+    /// The oldest record that is kept.
+    pub oldest: u64,
+    /// The record after the last one.
+    pub end: u64,
+    /// Records below this one had been durable, as the files say.
+    pub durable: u64,
+    /// The cursors in the files, and where they are.
+    pub cursors: Vec<(String, u64)>,
+    /// What is wrong; nothing, if it is empty.
+    pub problems: Vec<Problem>,
+}
+
+/// How far looking through a journal has come.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct VerifyProgress {
+    /// The file that is being read.
+    pub file: String,
+    /// Bytes that were looked at.
+    pub done_bytes: u64,
+    /// Bytes of all files.
+    pub total_bytes: u64,
+}
+
+/// See the module.
+pub(crate) fn verify(
+    dir: &Path,
+    prefix: &str,
+    mut progress: impl FnMut(&VerifyProgress),
+) -> Result<Verified, JournalError> {
+    let disk = NativeDisk::open(dir, 0).map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => JournalError::NotFound { dir: dir.to_owned() },
+        _ => JournalError::os("opening", dir.display().to_string(), error),
+    })?;
+    let names = Names::new(prefix);
+    let firsts = files::firsts(&disk, &names).map_err(|error| JournalError::os("listing", "the directory", error))?;
+    let mut found = Verified::default();
+    let control = match read_control(&disk, &names) {
+        Ok(Some((control, _))) => Some(control),
+        Ok(None) => return Err(JournalError::NotFound { dir: dir.to_owned() }),
+        Err(JournalError::Control { .. }) => {
+            found.problems.push(Problem::Control);
+            None
+        }
+        Err(error) => return Err(error),
+    };
+    let total_bytes = firsts.iter().map(|&first| len_of(&disk, &names.log(first))).sum();
+    let mut look = Look { disk: &disk, names: &names, control, found, id: None, previous: None };
+    let mut done_bytes = 0;
+    look.begin(&firsts);
+    for &first in &firsts {
+        let file = names.log(first);
+        let bytes = len_of(&disk, &file);
+        look.file(first, |at| {
+            progress(&VerifyProgress { file: file.clone(), done_bytes: done_bytes + at.min(bytes), total_bytes });
+        })?;
+        done_bytes += bytes;
+    }
+    Ok(look.finish())
+}
+
+fn len_of(disk: &dyn Disk, name: &str) -> u64 {
+    disk.open(name, Open::Read).and_then(|file| file.len()).unwrap_or(0)
+}
+
+struct Look<'d> {
+    disk: &'d dyn Disk,
+    names: &'d Names,
+    control: Option<Control>,
+    found: Verified,
+    /// The journal, as its first file says where the control file does not.
+    id: Option<u128>,
+    /// The file before, by its first record, and the record after its last one.
+    previous: Option<(u64, u64)>,
+}
+
+impl Look<'_> {
+    fn begin(&mut self, firsts: &[u64]) {
+        let first = firsts.first().copied();
+        self.id = self.control.as_ref().map(|control| control.id);
+        let oldest = self.control.as_ref().map_or(first.unwrap_or(0), |control| control.oldest);
+        self.found.durable = self.control.as_ref().map_or(0, |control| control.durable);
+        (self.found.oldest, self.found.end) = (oldest, oldest);
+        if let Some(first) = first.filter(|&first| first > oldest) {
+            let file = self.names.log(first);
+            self.found.problems.push(Problem::Lost { file, offset: 0, from: oldest, to: first });
+        }
+    }
+
+    fn file(&mut self, first: u64, mut progress: impl FnMut(u64)) -> Result<(), JournalError> {
+        let name = self.names.log(first);
+        let os = |error| JournalError::os("reading", &name, error);
+        let file = self.disk.open(&name, Open::Read).map_err(os)?;
+        let mut block = vec![0; BLOCK];
+        file.read_at(&mut block, 0).map_err(os)?;
+        let id = self.id;
+        let Some(header) =
+            Header::decode(&block).ok().filter(|header| header.first == first && id.is_none_or(|id| header.id == id))
+        else {
+            self.found.problems.push(Problem::Header { file: name });
+            return Ok(());
+        };
+        self.id = Some(header.id);
+        self.found.files += 1;
+        self.found.durable = self.found.durable.max(header.durable);
+        // Records between this file and what was found before it.
+        let end = self.previous.map_or(self.found.end.max(first), |(_, end)| end);
+        if end < first {
+            self.lost(&name, 0, end, first);
+        }
+        let offsets = self.frames(&file, &header, &mut progress).map_err(os)?;
+        if let Some(offsets) = offsets
+            && !check_index(self.disk, self.names, &header, &offsets)
+        {
+            self.found.problems.push(Problem::Index { file: self.names.index(first) });
+        }
+        self.previous = Some((first, self.found.end));
+        Ok(())
+    }
+
+    /// Reads the frames of a file, going on behind damage at the next mark. Returns where the records are, in words;
+    /// `None` if some are gone.
+    fn frames(
+        &mut self,
+        file: &Arc<dyn DiskFile>,
+        header: &Header,
+        progress: &mut impl FnMut(u64),
+    ) -> std::io::Result<Option<Vec<u32>>> {
+        let (salt, first) = (header.frame_salt(), header.first);
+        let (mut offsets, mut is_whole, mut began) = (Vec::new(), true, BLOCK_BYTES);
+        let mut frames = FrameStream::of_file(Arc::clone(file), salt, first);
+        loop {
+            let offset = frames.offset();
+            let Some(frame) = frames.next()? else {
+                let (seq, file_name) = (frames.seq(), self.names.log(first));
+                self.found.bytes += offset - began;
+                let Some((resume, mark)) = frames.find_marks_beyond()?.into_iter().find(|(_, mark)| mark.seq >= seq)
+                else {
+                    self.found.end = seq;
+                    break;
+                };
+                self.lost(&file_name, offset, seq, mark.seq);
+                (is_whole, began) = (false, resume);
+                frames = FrameStream::new(Arc::clone(file), salt, resume, mark.seq);
+                continue;
+            };
+            match frame.kind {
+                FrameKind::Record | FrameKind::Batch => {
+                    self.found.records += u64::from(frame.seq >= self.found.oldest);
+                    offsets.push(u32::try_from(offset / 8).unwrap_or(u32::MAX));
+                    if offsets.len().is_multiple_of(1024) {
+                        progress(offset);
+                    }
+                }
+                FrameKind::Mark => {
+                    let durable =
+                        crate::journal::format::frame::Mark::decode(frame.payload).map_or(0, |mark| mark.durable);
+                    self.found.durable = self.found.durable.max(durable);
+                }
+                FrameKind::Cursors => self.found.cursors = CursorTable::decode(frame.payload).cursors,
+            }
+        }
+        Ok(is_whole.then_some(offsets))
+    }
+
+    /// What is given up already can't be lost.
+    fn lost(&mut self, file: &str, offset: u64, from: u64, to: u64) {
+        let from = from.max(self.found.oldest);
+        if from < to {
+            self.found.problems.push(Problem::Lost { file: file.to_owned(), offset, from, to });
+        }
+    }
+
+    fn finish(mut self) -> Verified {
+        let (end, durable) = (self.found.end, self.found.durable);
+        if end < durable {
+            let file = self.previous.map_or_else(|| self.names.log(end), |(first, _)| self.names.log(first));
+            self.lost(&file, 0, end, durable);
+        }
+        for (name, seq) in &self.found.cursors {
+            if *seq > end.max(durable) {
+                self.found.problems.push(Problem::Cursor { name: name.clone(), seq: *seq });
+            }
+        }
+        self.found
+    }
+}

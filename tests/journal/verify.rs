@@ -1,0 +1,117 @@
+//! Looking through a journal: what is wrong is found and located.
+
+use shmlog::{Journal, JournalBuilder, JournalError, Problem, Verified};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+const COUNT: u64 = 500;
+
+fn small() -> JournalBuilder {
+    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10)
+}
+
+fn journal() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = small().open(dir.path()).unwrap();
+    let mut appender = journal.appender().unwrap();
+    for number in 0..COUNT {
+        // Each with a mark of its own.
+        appender.append_durable(&[number.to_le_bytes()[0]; 500]).unwrap();
+    }
+    journal.cursor("half way").unwrap().advance(COUNT / 2).unwrap();
+    dir
+}
+
+fn logs(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|found| found == "log"));
+    files.sort();
+    files
+}
+
+fn verify(dir: &Path) -> Verified {
+    let mut last = 0;
+    let found = Journal::verify(dir, "", |progress| {
+        assert!(last <= progress.done_bytes && progress.done_bytes <= progress.total_bytes, "{progress:?}");
+        last = progress.done_bytes;
+    });
+    found.unwrap()
+}
+
+fn name(file: &Path) -> String {
+    file.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+fn first_of(file: &Path) -> u64 {
+    file.file_stem().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+#[test]
+fn nothing_is_wrong_with_a_sound_journal_open_or_closed() {
+    let dir = journal();
+    let sound = verify(dir.path());
+    assert_eq!((sound.problems.as_slice(), sound.records, sound.end, sound.durable), (&[][..], COUNT, COUNT, COUNT));
+    assert_eq!(sound.cursors, [("half way".to_owned(), COUNT / 2)]);
+    assert_eq!(sound.files, logs(dir.path()).len());
+    let journal = small().open(dir.path()).unwrap();
+    journal.prune(100).unwrap();
+    journal.appender().unwrap().append_durable(b"more").unwrap();
+    let in_use = verify(dir.path());
+    assert_eq!((in_use.problems.as_slice(), in_use.records, in_use.oldest), (&[][..], COUNT + 1 - 100, 100));
+}
+
+#[test]
+fn a_flipped_bit_is_located_and_only_its_records_are_gone() {
+    let dir = journal();
+    let file = &logs(dir.path())[1];
+    let open = std::fs::File::options().read(true).write(true).open(file).unwrap();
+    let mut byte = [0];
+    open.read_exact_at(&mut byte, 20_000).unwrap();
+    open.write_all_at(&[byte[0] ^ 4], 20_000).unwrap();
+    let found = verify(dir.path());
+    let [Problem::Lost { file: at, offset, from, to }] = &found.problems[..] else { panic!("{:?}", found.problems) };
+    assert_eq!((at, to - from, found.records), (&name(file), 1, COUNT - 1));
+    assert!((20_000 - 520..=20_000).contains(offset), "{offset}");
+    // Whoever reads it learns so, and gets the others.
+    let journal = small().open(dir.path()).unwrap();
+    let mut reader = journal.reader(shmlog::Start::At(*from)).unwrap();
+    assert!(matches!(reader.try_next(), Err(JournalError::Damaged { seq, .. }) if seq == *from));
+    assert!(matches!(reader.get(*from), Err(JournalError::Damaged { seq, .. }) if seq == *from));
+    assert_eq!(reader.get(*to).unwrap().unwrap().bytes(), [to.to_le_bytes()[0]; 500]);
+}
+
+#[test]
+fn a_missing_file_is_named_with_its_records() {
+    let dir = journal();
+    let files = logs(dir.path());
+    std::fs::remove_file(&files[1]).unwrap();
+    let (from, to) = (first_of(&files[1]), first_of(&files[2]));
+    let found = verify(dir.path());
+    assert_eq!(found.problems, [Problem::Lost { file: name(&files[2]), offset: 0, from, to }]);
+    assert_eq!(found.records, COUNT - (to - from));
+    let refused = small().open(dir.path());
+    assert!(matches!(refused, Err(JournalError::FileLost { .. })), "{refused:?}");
+}
+
+#[test]
+fn damaged_headers_controls_and_indexes_are_found() {
+    let dir = journal();
+    let files = logs(dir.path());
+    let index = files[0].with_extension("idx");
+    std::fs::write(&index, [1; 4096]).unwrap();
+    assert_eq!(verify(dir.path()).problems, [Problem::Index { file: name(&index) }]);
+    std::fs::remove_file(&index).unwrap();
+    let control = dir.path().join("control");
+    let was = std::fs::read(&control).unwrap();
+    std::fs::write(&control, [0; 8192]).unwrap();
+    assert_eq!(verify(dir.path()).problems, [Problem::Control]);
+    assert!(matches!(small().open(dir.path()), Err(JournalError::Control { .. })));
+    std::fs::write(&control, was).unwrap();
+    let header = std::fs::File::options().write(true).open(&files[1]).unwrap();
+    header.write_all_at(&[7], 40).unwrap();
+    let found = verify(dir.path()).problems;
+    assert_eq!(found[0], Problem::Header { file: name(&files[1]) });
+    let (from, to) = (first_of(&files[1]), first_of(&files[2]));
+    assert_eq!(found[1..], [Problem::Lost { file: name(&files[2]), offset: 0, from, to }]);
+    assert!(matches!(small().open(dir.path()), Err(JournalError::Damaged { .. })));
+}
