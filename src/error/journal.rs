@@ -113,6 +113,12 @@ pub enum JournalError {
         /// The record.
         seq: u64,
     },
+    /// The record was deleted.
+    #[error("record {seq} was deleted")]
+    Deleted {
+        /// The record.
+        seq: u64,
+    },
     /// There is no cursor of that name any more.
     #[error("there is no cursor {name:?}: somebody removed it")]
     NoCursor {

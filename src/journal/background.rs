@@ -71,7 +71,11 @@ fn tend(core: &Core, goal: Goal) {
     let end = core.end();
     let is_due = |end| match goal {
         Goal::Written => core.state.written() < end,
-        Goal::Durable => core.state.durable() < end,
+        Goal::Durable => {
+            core.state.durable() < end
+                || core.state.marks() != core.state.marks_durable()
+                || core.state.cursors_version() != core.state.cursors_durable()
+        }
     };
     if is_due(end)
         && !core.state.is_failed()

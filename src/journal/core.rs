@@ -2,6 +2,7 @@
 
 use crate::core::locate;
 use crate::error::JournalError;
+use crate::journal::deleted::Deleted;
 use crate::journal::flush::{Flusher, Goal};
 use crate::journal::names::Names;
 use crate::journal::settings::Settings;
@@ -20,6 +21,8 @@ pub(crate) const OPEN_LOCK: u64 = 0;
 pub(crate) const FLUSH_LOCK: u64 = 1;
 /// who prepares a file,
 pub(crate) const PREPARE_LOCK: u64 = 2;
+/// who marks records as deleted,
+pub(crate) const MARKS_LOCK: u64 = 4;
 /// and, shared, all who have it open.
 pub(crate) const USE_LOCK: u64 = 3;
 
@@ -44,6 +47,8 @@ pub(crate) struct Core {
     pub(crate) flusher: Mutex<Flusher>,
     /// Locked while a thread of this process prepares a file.
     pub(crate) preparing: Mutex<()>,
+    /// The marks that this process has seen; locked while it makes some.
+    pub(crate) deleted: Mutex<Deleted>,
 }
 
 /// The right to flush: of one thread of all processes.

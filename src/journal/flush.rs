@@ -123,7 +123,8 @@ impl Flusher {
             }
         }
         self.write_cursors(core, round)?;
-        let is_due = round.progress.durable != round.progress.written;
+        let has_marks = core.state.marks() != core.state.marks_durable();
+        let is_due = round.progress.durable != round.progress.written || has_marks;
         if goal == Goal::Durable && is_due {
             self.sync(core, &mut round.progress)?;
         }
@@ -276,15 +277,16 @@ impl Flusher {
 
     /// Makes durable what is written: in the file that is written to, and in those before it that were not synced.
     fn sync(&mut self, core: &Core, progress: &mut Progress) -> Result<(), JournalError> {
-        let cursors = core.state.cursors_written();
+        let (cursors, marks) = (core.state.cursors_written(), core.state.marks());
         core.state.set_syncing(true);
-        if let Err(error) = self.sync_files(core, progress) {
+        if let Err(error) = self.sync_files(core, progress).and_then(|()| sync_marks(core)) {
             self.place = None;
             return Err(fail(core, Act::Sync, error));
         }
         progress.durable = progress.written;
         // Before the sync counts as told.
         core.state.set_cursors_durable(cursors);
+        core.state.set_marks_durable(marks);
         core.state.publish(*progress);
         core.state.set_syncing(false);
         Ok(())
@@ -313,6 +315,29 @@ impl Flusher {
             mapped.ring_room();
         }
     }
+}
+
+/// Makes durable which records are deleted.
+fn sync_marks(core: &Core) -> io::Result<()> {
+    let version = core.state.marks();
+    if version == core.state.marks_durable() {
+        return Ok(());
+    }
+    for first in core.state.dirty_marks() {
+        match core.disk.open(&core.names.marks(first), Open::Write) {
+            Ok(file) => file.sync()?,
+            // Given up with its records.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    // Unless somebody goes on marking: then they are synced once more.
+    if let Some(()) = core.try_marks(|| {
+        if core.state.marks() == version {
+            core.state.clean_marks();
+        }
+    }) {}
+    Ok(())
 }
 
 fn frame_kind(word: u64) -> FrameKind {

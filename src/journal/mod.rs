@@ -11,6 +11,7 @@ mod core;
 #[cfg(test)]
 mod crash;
 mod cursors;
+mod deleted;
 mod files;
 mod flush;
 mod format;
@@ -225,6 +226,26 @@ impl Journal {
     pub fn prune(&self, before: u64) -> Result<u64, JournalError> {
         let core = self.core();
         core.with_lead(|lead| lead.prune(core, before))?
+    }
+
+    /// Deletes records: nobody reads them any more, from now on. Returns how many were not deleted yet. It becomes durable
+    /// with the next sync, as records do. A file all of whose records are deleted gives its room back.
+    ///
+    /// # Errors
+    /// [`JournalError::Join`]: there is no such record; [`JournalError::Lagged`]: one was given up. Then none is deleted.
+    /// [`JournalError::DiskFull`], and what the system says: then some may be.
+    pub fn delete(&self, seqs: &[u64]) -> Result<u64, JournalError> {
+        self.core().delete(seqs)
+    }
+
+    /// Deletes records and returns when that is durable.
+    ///
+    /// # Errors
+    /// As [`Journal::delete`] and [`Journal::sync`].
+    pub fn delete_durable(&self, seqs: &[u64]) -> Result<u64, JournalError> {
+        let count = self.core().delete(seqs)?;
+        self.core().sync_marks()?;
+        Ok(count)
     }
 
     /// The named cursor, made at the oldest record if there is none.

@@ -58,6 +58,16 @@ impl Names {
         format!("{}{first:0DIGITS$}.idx", self.prefix)
     }
 
+    /// The marks of the file of the records from `first` on.
+    pub(crate) fn marks(&self, first: u64) -> String {
+        format!("{}{first:0DIGITS$}.del", self.prefix)
+    }
+
+    /// The first record of the file that the marks of this name belong to.
+    pub(crate) fn marks_of(&self, name: &str) -> Option<u64> {
+        self.number(name, ".del")
+    }
+
     /// An index while it is made.
     pub(crate) fn index_draft(&self) -> String {
         self.name("idx.draft")
@@ -76,7 +86,11 @@ impl Names {
 
     /// The first record of the file of this name, if it is one of records.
     pub(crate) fn first_of(&self, name: &str) -> Option<u64> {
-        let digits = name.strip_prefix(&self.prefix)?.strip_suffix(".log")?;
+        self.number(name, ".log")
+    }
+
+    fn number(&self, name: &str, ending: &str) -> Option<u64> {
+        let digits = name.strip_prefix(&self.prefix)?.strip_suffix(ending)?;
         let is_number = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
         digits.parse().ok().filter(|_| is_number)
     }

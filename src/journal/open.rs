@@ -8,6 +8,7 @@ use crate::create::{random_id, unix_ns};
 use crate::error::JournalError;
 use crate::journal::Recovery;
 use crate::journal::core::{Core, OPEN_LOCK, USE_LOCK};
+use crate::journal::deleted::Deleted;
 use crate::journal::files;
 use crate::journal::flush::{Flusher, Goal};
 use crate::journal::format::control::{CONTROL_BYTES, Control, Place};
@@ -35,6 +36,9 @@ const NAP: Duration = Duration::from_millis(1);
 /// Opens the journal in `dir`, making it if `is_made`.
 pub(crate) fn open(dir: &Path, settings: &Settings, is_made: bool) -> Result<(Core, Option<Recovery>), JournalError> {
     settings.check()?;
+    // The working directory may change.
+    let dir =
+        &std::path::absolute(dir).map_err(|error| JournalError::os("finding", dir.display().to_string(), error))?;
     if is_made {
         make_directory(dir, settings.mode)?;
     }
@@ -154,6 +158,11 @@ impl Opening {
         let old = control.front.as_ref().map(|(_, path)| self.dir.join(path));
         let front = Front::make(&self.dir, &self.names, &settings, owner, at, control.oldest)?;
         front.state.restore_cursors(&cursors);
+        let all = self.disk.names().map_err(|error| JournalError::os("listing", "the directory", error))?;
+        if all.iter().any(|name| self.names.marks_of(name).is_some()) {
+            // For everybody to look.
+            front.state.marks_changed();
+        }
         // In the directory it is found there by whatever path that was opened, and wherever it was moved.
         let path = front.path.strip_prefix(&self.dir).unwrap_or(&front.path).to_str().map(str::to_owned);
         let id = front.log.mapped().traits().id;
@@ -190,6 +199,7 @@ impl Opening {
             pid: std::process::id(),
             flusher: Mutex::new(Flusher::default()),
             preparing: Mutex::new(()),
+            deleted: Mutex::new(Deleted::default()),
         }
     }
 

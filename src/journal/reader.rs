@@ -2,6 +2,7 @@
 
 use crate::error::{JoinError, JournalError, ReadError};
 use crate::journal::core::Core;
+use crate::journal::deleted::Deleted;
 use crate::journal::record::JournalRecord;
 use crate::journal::shelf::Shelf;
 use crate::journal::stream::FrameStream;
@@ -49,6 +50,7 @@ impl<'j> JournalReaderBuilder<'j> {
             inner: Arc::clone(&self.journal.inner),
             source: Source::None,
             shelf: Shelf::default(),
+            deleted: Deleted::default(),
             buffer: Vec::new(),
             recent: None,
             next: oldest,
@@ -71,6 +73,15 @@ enum Source {
     File(FrameStream, Option<u64>),
 }
 
+impl Source {
+    /// The next record is not the one that the front's reader is at.
+    fn forget_front(&mut self) {
+        if matches!(self, Self::Front(_)) {
+            *self = Self::None;
+        }
+    }
+}
+
 /// What is at the place.
 enum Here {
     Front,
@@ -84,6 +95,7 @@ pub struct JournalReader {
     inner: Arc<Inner>,
     source: Source,
     shelf: Shelf,
+    deleted: Deleted,
     buffer: Vec<u8>,
     /// For records by number.
     recent: Option<Reader>,
@@ -168,12 +180,16 @@ impl JournalReader {
     /// Record `seq`, wherever the reader stands. `None`: it does not exist yet, or is not durable yet.
     ///
     /// # Errors
-    /// [`JournalError::Lagged`]: it was given up. Others as [`JournalReader::try_next`].
+    /// [`JournalError::Lagged`]: it was given up. [`JournalError::Deleted`]. Others as [`JournalReader::try_next`].
     pub fn get(&mut self, seq: u64) -> Result<Option<JournalRecord<'_>>, JournalError> {
         let inner = Arc::clone(&self.inner);
         let core = &*inner.core;
         if self.limit != u64::MAX && seq >= core.state.durable() {
             return Ok(None);
+        }
+        self.deleted.refresh(core)?;
+        if self.deleted.contains(seq) {
+            return Err(JournalError::Deleted { seq });
         }
         if let Some(is_batch) = self.get_recent(core, seq)? {
             return Ok(Some(JournalRecord::new(seq, is_batch, &self.buffer)));
@@ -238,8 +254,23 @@ impl JournalReader {
         self.inner.core.end().saturating_sub(self.next)
     }
 
-    /// Finds out where the next record is, so that it can be taken there.
+    /// Finds out where the next record is, so that it can be taken there. Passes over those that were deleted.
     fn look(&mut self) -> Result<Here, JournalError> {
+        loop {
+            self.deleted.refresh(&self.inner.core)?;
+            while self.deleted.contains(self.next) {
+                self.next += 1;
+                self.source.forget_front();
+            }
+            let here = self.look_here()?;
+            // Another may have been deleted while this one was looked for; that it is not read is not promised then.
+            if !self.deleted.contains(self.next) {
+                return Ok(here);
+            }
+        }
+    }
+
+    fn look_here(&mut self) -> Result<Here, JournalError> {
         if self.next >= self.limit {
             self.limit = self.inner.core.state.durable();
             if self.next >= self.limit {

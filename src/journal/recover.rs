@@ -162,6 +162,10 @@ fn find_end(disk: &dyn Disk, files: &[FileInfo], durable: u64) -> Result<End, Jo
         file.forget_cache().map_err(os("reading"))?;
         let mut frames = FrameStream::of_file(file, info.header.frame_salt(), info.header.first);
         let end = files.get(index + 1).map_or(u64::MAX, |next| next.header.first);
+        if end != u64::MAX && frames.is_emptied().map_err(os("looking at"))? {
+            // All of its records were deleted.
+            continue;
+        }
         let mut has_cursors = false;
         while frames.seq() < end
             && let Some(frame) = frames.next().map_err(os("reading"))?

@@ -114,11 +114,15 @@ fn retire(core: &Core, first: u64) -> Result<(), JournalError> {
         && core.disk.open(&spare, Open::Read).is_err()
     {
         // What is left of it is never taken for another file's: it says whose it is.
-        let _ = core.disk.remove(&core.names.index(first));
+        for beside in [core.names.index(first), core.names.marks(first)] {
+            let _ = core.disk.remove(&beside);
+        }
         core.disk.rename(&name, &spare).map_err(os("renaming"))?;
         // Before it is written to: under its old name it would be a damaged file.
         return core.disk.sync().map_err(os("syncing the directory of"));
     }
-    let _ = core.disk.remove(&core.names.index(first));
+    for beside in [core.names.index(first), core.names.marks(first)] {
+        let _ = core.disk.remove(&beside);
+    }
     core.disk.remove(&name).map_err(os("removing"))
 }

@@ -103,6 +103,11 @@ impl Flusher {
 /// Nobody knows what the sync of a dead process came to, and a failure is reported once. So what it was to make
 /// durable is written again, as it is: the next sync then is about that too.
 fn rewrite(core: &Core, progress: Progress) -> io::Result<()> {
+    for first in core.state.dirty_marks() {
+        if let Ok(file) = core.disk.open(&core.names.marks(first), Open::Write) {
+            rewrite_range(&*file, 0, file.len()?)?;
+        }
+    }
     let Progress { durable, written } = progress;
     if durable == written || written.file == NO_FILE {
         return Ok(());
@@ -115,17 +120,22 @@ fn rewrite(core: &Core, progress: Progress) -> io::Result<()> {
         let file = core.disk.open(&core.names.log(first), Open::Write)?;
         let begin = if first == durable.file && durable.offset != Place::FULL { durable.offset } else { 0 };
         let end = if first == written.file && written.offset != Place::FULL { written.offset } else { file.len()? };
-        let mut bytes = vec![0; BLOCK];
-        let mut offset = begin;
-        while offset < end {
-            let some = usize::try_from(end - offset).map_or(BLOCK, |left| left.min(BLOCK));
-            let found = file.read_at(&mut bytes[..some], offset)?;
-            if found == 0 {
-                break;
-            }
-            file.write_at(&bytes[..found], offset)?;
-            offset += found as u64;
+        rewrite_range(&*file, begin, end)?;
+    }
+    Ok(())
+}
+
+fn rewrite_range(file: &dyn DiskFile, begin: u64, end: u64) -> io::Result<()> {
+    let mut bytes = vec![0; BLOCK];
+    let mut offset = begin;
+    while offset < end {
+        let some = usize::try_from(end - offset).map_or(BLOCK, |left| left.min(BLOCK));
+        let found = file.read_at(&mut bytes[..some], offset)?;
+        if found == 0 {
+            break;
         }
+        file.write_at(&bytes[..found], offset)?;
+        offset += found as u64;
     }
     Ok(())
 }

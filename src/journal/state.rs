@@ -269,6 +269,54 @@ impl State {
         self.words.flush.cursors_durable.store(version, Release);
     }
 
+    /// Counts what was marked as deleted; what is counted is there.
+    #[inline]
+    pub(crate) fn marks(&self) -> u64 {
+        self.words.deleted.marks.load(Acquire)
+    }
+
+    /// The marks that are durable, as counted.
+    pub(crate) fn marks_durable(&self) -> u64 {
+        self.words.flush.marks_durable.load(Acquire)
+    }
+
+    /// By the holder of the flush lock, after a sync.
+    pub(crate) fn set_marks_durable(&self, version: u64) {
+        self.words.flush.marks_durable.store(version, Release);
+    }
+
+    /// Counts marks that were written. By the holder of the marks lock.
+    pub(crate) fn marks_changed(&self) {
+        self.words.deleted.marks.fetch_add(1, Release);
+    }
+
+    /// Puts down that the marks of a file have to be synced; if there is no room for that, syncs them. By the holder of
+    /// the marks lock.
+    pub(crate) fn mark_dirty(&self, first: u64, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
+        let dirty = &self.words.deleted.dirty;
+        let word = first.wrapping_add(1);
+        if dirty.iter().any(|slot| slot.load(Relaxed) == word) {
+            return Ok(());
+        }
+        match dirty.iter().find(|slot| slot.load(Relaxed) == 0) {
+            Some(slot) => slot.store(word, Release),
+            None => sync()?,
+        }
+        Ok(())
+    }
+
+    /// The files whose marks may not be durable.
+    pub(crate) fn dirty_marks(&self) -> Vec<u64> {
+        self.words.deleted.dirty.iter().filter_map(|slot| slot.load(Acquire).checked_sub(1)).collect()
+    }
+
+    /// They are durable now. By the holder of both locks.
+    pub(crate) fn clean_marks(&self) {
+        for slot in &self.words.deleted.dirty {
+            slot.store(0, Relaxed);
+        }
+    }
+
     /// The time of a mark: now, or that of the last one, if the clock went back. By the holder of the flush lock.
     pub(crate) fn mark_time(&self) -> u64 {
         let time = unix_ns().max(self.words.flush.unix_ns.load(Relaxed));

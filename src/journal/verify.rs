@@ -5,6 +5,7 @@
 
 use crate::error::JournalError;
 use crate::journal::cursors::CursorTable;
+use crate::journal::deleted::count_marks;
 use crate::journal::files;
 use crate::journal::format::control::Control;
 use crate::journal::format::frame::FrameKind;
@@ -187,6 +188,13 @@ impl Look<'_> {
         if end < first {
             self.lost(&name, 0, end, first);
         }
+        if file.len().map_err(os)? <= BLOCK_BYTES {
+            // Emptied, if all of its records were deleted.
+            let marked = count_marks(self.disk, self.names, &header).map_err(os)?;
+            self.found.end = first + marked;
+            self.previous = Some((first, self.found.end));
+            return Ok(());
+        }
         let offsets = self.frames(&file, &header, &mut progress).map_err(os)?;
         if let Some(offsets) = offsets
             && !check_index(self.disk, self.names, &header, &offsets)
@@ -236,6 +244,7 @@ impl Look<'_> {
                         crate::journal::format::frame::Mark::decode(frame.payload).map_or(0, |mark| mark.durable);
                     self.found.durable = self.found.durable.max(durable);
                 }
+                FrameKind::Deletes => {}
                 FrameKind::Cursors => self.found.cursors = CursorTable::decode(frame.payload).cursors,
             }
         }

@@ -10,6 +10,7 @@
 //! 768    oldest           records below it are given up
 //! 896    cursors          counts up when a cursor is set
 //! 1024   FlushWords       of whoever holds the flush lock
+//! 1280   MarksWords       which deletion marks are not durable yet
 //! 4096   CursorWords      256 of 64 bytes, one for each cursor
 //! ```
 
@@ -100,8 +101,20 @@ pub struct FlushWords {
     pub cursors_written: AtomicU64,
     /// and when those were made durable.
     pub cursors_durable: AtomicU64,
+    /// What `marks` was when they were made durable.
+    pub marks_durable: AtomicU64,
     /// See [`ProgressWords`].
     pub progress: [ProgressWords; 2],
+}
+
+/// Written by the holder of the marks lock.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct MarksWords {
+    /// Counts up when records were marked as deleted.
+    pub marks: AtomicU64,
+    /// 1 + the first record of files whose marks may not be durable; 0: none.
+    pub dirty: [AtomicU64; 15],
 }
 
 /// See the module.
@@ -126,6 +139,8 @@ pub struct JournalState {
     pub cursors: Line,
     /// See [`FlushWords`].
     pub flush: FlushWords,
+    /// See [`MarksWords`].
+    pub deleted: MarksWords,
 }
 
 #[cfg(not(loom))]
@@ -135,6 +150,7 @@ const _: () = {
     assert!(core::mem::offset_of!(JournalState, advanced) == 384);
     assert!(core::mem::offset_of!(JournalState, oldest) == 768);
     assert!(core::mem::offset_of!(JournalState, flush) == 1024);
+    assert!(core::mem::offset_of!(JournalState, deleted) == 1280);
     assert!(size_of::<ProgressWords>() == 64);
     assert!(size_of::<CursorWords>() == 64);
     assert!(size_of::<JournalState>() as u64 <= CURSORS_OFFSET);

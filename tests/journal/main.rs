@@ -4,6 +4,8 @@ mod basics;
 #[path = "../common/mod.rs"]
 mod common;
 mod cursors;
+mod deletion;
+mod home;
 mod index;
 mod retention;
 mod verify;

@@ -28,11 +28,15 @@ pub(crate) enum FrameKind {
     Mark = 3,
     /// Named cursors.
     Cursors = 4,
+    /// Records that were deleted, in a file of marks.
+    Deletes = 5,
 }
 
 impl FrameKind {
     fn of(bits: u32) -> Option<Self> {
-        [Self::Record, Self::Batch, Self::Mark, Self::Cursors].into_iter().find(|&kind| kind as u32 == bits)
+        [Self::Record, Self::Batch, Self::Mark, Self::Cursors, Self::Deletes]
+            .into_iter()
+            .find(|&kind| kind as u32 == bits)
     }
 
     /// Whether it takes a sequence number.
@@ -90,7 +94,6 @@ pub(crate) fn encode_into(
 }
 
 /// Appends a frame.
-#[cfg(test)]
 pub(crate) fn encode(to: &mut Vec<u8>, salt: Salt, kind: FrameKind, seq: u64, payload: &[u8]) {
     let at = to.len();
     to.resize(at + frame_bytes(payload.len()), 0);

@@ -1,0 +1,113 @@
+//! Deleting single records.
+
+use shmlog::{Journal, JournalBuilder, JournalError, Start};
+use std::collections::BTreeSet;
+use std::path::Path;
+
+const COUNT: u64 = 600;
+
+fn small() -> JournalBuilder {
+    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10).thread(false)
+}
+
+fn filled(dir: &Path) -> Journal {
+    let journal = small().open(dir).unwrap();
+    let mut appender = journal.appender().unwrap();
+    for number in 0..COUNT {
+        appender.append(&[number.to_le_bytes()[0]; 400]).unwrap();
+    }
+    journal
+}
+
+/// By order and by number.
+fn check(journal: &Journal, deleted: &BTreeSet<u64>) {
+    let expected: Vec<_> = (journal.oldest()..journal.next_seq()).filter(|seq| !deleted.contains(seq)).collect();
+    let mut reader = journal.reader(Start::Oldest).unwrap();
+    let mut found = Vec::new();
+    while let Some(record) = reader.try_next().unwrap() {
+        assert_eq!(record.bytes(), [record.seq().to_le_bytes()[0]; 400]);
+        found.push(record.seq());
+    }
+    assert_eq!(found, expected);
+    for seq in journal.oldest()..journal.next_seq() {
+        match reader.get(seq) {
+            Ok(Some(record)) => assert!(record.seq() == seq && !deleted.contains(&seq)),
+            Err(JournalError::Deleted { seq: named }) => assert!(named == seq && deleted.contains(&seq)),
+            other => panic!("{seq}: {other:?}"),
+        }
+    }
+}
+
+#[test]
+fn deleted_records_are_gone_for_everybody_and_for_good() {
+    let dir = tempfile::tempdir().unwrap();
+    let deleted: BTreeSet<u64> = (0..COUNT).filter(|seq| seq % 7 == 3 || (200..230).contains(seq)).collect();
+    {
+        let journal = filled(dir.path());
+        let other = small().open(dir.path()).unwrap();
+        let mut reading = other.reader(Start::First).unwrap();
+        assert_eq!(reading.try_next().unwrap().unwrap().seq(), 0);
+        let list: Vec<_> = deleted.iter().copied().collect();
+        assert_eq!(journal.delete(&list[..10]).unwrap(), 10);
+        assert_eq!(other.delete(&list).unwrap(), list.len() as u64 - 10, "ten were deleted before");
+        assert_eq!(journal.delete_durable(&list).unwrap(), 0);
+        check(&journal, &deleted);
+        check(&other, &deleted);
+        assert_eq!(
+            std::iter::from_fn(|| reading.try_next().unwrap().map(|record| record.seq())).take(4).collect::<Vec<_>>(),
+            [1, 2, 4, 5]
+        );
+        // The newest, which is only in memory when it is deleted.
+        let mut appender = journal.appender().unwrap();
+        let seq = appender.append(&[COUNT.to_le_bytes()[0]; 400]).unwrap();
+        assert_eq!(other.delete(&[seq, seq]).unwrap(), 1);
+    }
+    let journal = small().open(dir.path()).unwrap();
+    let mut all = deleted.clone();
+    all.insert(COUNT);
+    check(&journal, &all);
+    assert_eq!(Journal::verify(dir.path(), "", |_| {}).unwrap().problems, []);
+}
+
+#[test]
+fn a_file_of_deleted_records_gives_its_room_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let logs = || {
+        let mut logs: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
+        logs.retain(|path| path.extension().is_some_and(|kind| kind == "log"));
+        logs.sort();
+        logs.into_iter()
+            .map(|path| {
+                (path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap(), path.metadata().unwrap().len())
+            })
+            .collect::<Vec<_>>()
+    };
+    let journal = filled(dir.path());
+    journal.sync().unwrap();
+    let before = logs();
+    // All of the third file: emptied. All of the first: gone.
+    let third: Vec<_> = (before[2].0..before[3].0).collect();
+    journal.delete(&third).unwrap();
+    assert_eq!(logs()[2], (before[2].0, 4096));
+    check(&journal, &third.iter().copied().collect());
+    journal.delete(&(0..before[1].0).collect::<Vec<_>>()).unwrap();
+    assert_eq!(logs()[0], before[1]);
+    assert_eq!(journal.oldest(), before[1].0);
+    check(&journal, &third.iter().copied().collect());
+    drop(journal);
+    let journal = small().open(dir.path()).unwrap();
+    check(&journal, &third.iter().copied().collect());
+    assert_eq!(Journal::verify(dir.path(), "", |_| {}).unwrap().problems, []);
+}
+
+#[test]
+fn what_can_not_be_deleted_is_said() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = filled(dir.path());
+    assert!(matches!(journal.delete(&[5, COUNT]), Err(JournalError::Join(_))), "there is no such record");
+    journal.sync().unwrap();
+    journal.prune(100).unwrap();
+    assert!(matches!(journal.delete(&[100, 99]), Err(JournalError::Lagged { next: 100, .. })));
+    assert_eq!(journal.delete(&[]).unwrap(), 0);
+    check(&journal, &BTreeSet::new());
+}
