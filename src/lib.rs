@@ -54,6 +54,8 @@
 //! `rkyv`: snapshots of any type that derives rkyv's traits (`SlotWriter::publish_archive`,
 //! `SnapshotReader::load_archive`), strings and vectors too.
 //!
+//! `config`: settings of a journal from a file, in TOML or JSON (`JournalBuilder::from_file`).
+//!
 //! # Limits
 //!
 //! - Linux only, little-endian 64-bit targets.

@@ -19,6 +19,30 @@ pub enum JournalError {
         /// What is allowed, in words.
         allowed: &'static str,
     },
+    /// A configuration file has a key that is none.
+    #[error("there is no setting {key:?}; there are: {known}")]
+    UnknownSetting {
+        /// The key.
+        key: String,
+        /// Those that there are.
+        known: &'static str,
+    },
+    /// A configuration file is not as TOML or JSON are.
+    #[error("line {line}: {what}")]
+    Syntax {
+        /// Where, from 1.
+        line: usize,
+        /// What is wrong.
+        what: String,
+    },
+    /// A configuration file can't be used.
+    #[error("{path}: {error}")]
+    ConfigFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        error: Box<JournalError>,
+    },
     /// There is no journal, and none was to be made.
     #[error("{dir}: no journal there; open it by JournalBuilder::open, which makes one")]
     NotFound {

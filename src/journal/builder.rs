@@ -26,7 +26,10 @@ use std::time::Duration;
 /// ```
 #[derive(Clone, Debug, Default)]
 pub struct JournalBuilder {
-    settings: Settings,
+    pub(crate) settings: Settings,
+    /// Where it is, if a file of settings says so.
+    #[cfg(feature = "config")]
+    pub(crate) directory: Option<std::path::PathBuf>,
 }
 
 impl JournalBuilder {

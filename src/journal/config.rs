@@ -1,9 +1,9 @@
 //! Settings of a journal from a file, in TOML or JSON.
 
 use crate::error::JournalError;
-use crate::journal::JournalBuilder;
+use crate::journal::{Journal, JournalBuilder};
 use crate::journal::settings::{Flush, FrontHome};
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -14,7 +14,7 @@ const KEYS: &str = "directory, prefix, file_bytes, retain_files, retain_bytes, r
                     front_window_bytes, record_bytes, flush_after, mode, open_wait, thread";
 const A_DURATION: &str = "a number and its unit, us, ms, s, m, h or d, as \"10ms\"";
 
-/// What a file says, in its order; keys that it says twice too.
+/// What a file says, in its order.
 struct Table(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Table {
@@ -28,9 +28,12 @@ impl<'de> Deserialize<'de> for Table {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Table, A::Error> {
-                let mut pairs = Vec::new();
-                while let Some(pair) = map.next_entry()? {
-                    pairs.push(pair);
+                let mut pairs: Vec<(String, Value)> = Vec::new();
+                while let Some((key, value)) = map.next_entry()? {
+                    if pairs.iter().any(|(before, _)| *before == key) {
+                        return Err(A::Error::custom(format!("{key} is there twice")));
+                    }
+                    pairs.push((key, value));
                 }
                 Ok(Table(pairs))
             }
@@ -123,17 +126,18 @@ impl JournalBuilder {
     ///
     /// # Errors
     /// [`JournalError::Setting`]: it names none; others as [`JournalBuilder::open`].
-    pub fn open_configured(&self) -> Result<crate::journal::Journal, JournalError> {
-        let missing = || bad("directory", &Value::Null, "the path of the journal's directory");
+    pub fn open_configured(&self) -> Result<Journal, JournalError> {
+        let missing = || JournalError::Setting {
+            key: "directory",
+            value: "missing".to_owned(),
+            allowed: "the path of the journal's directory",
+        };
         self.open(self.directory.as_ref().ok_or_else(missing)?)
     }
 
     fn of_table(Table(pairs): Table) -> Result<Self, JournalError> {
         let mut builder = Self::default();
-        for (at, (key, value)) in pairs.iter().enumerate() {
-            if pairs[..at].iter().any(|(before, _)| before == key) {
-                return Err(JournalError::UnknownSetting { key: key.clone(), known: "each once" });
-            }
+        for (key, value) in &pairs {
             builder.set(key, value)?;
         }
         builder.settings.check()?;
@@ -164,8 +168,7 @@ impl JournalBuilder {
 }
 
 fn bad(key: &'static str, value: &Value, allowed: &'static str) -> JournalError {
-    let value = if value.is_null() { "missing".to_owned() } else { value.to_string() };
-    JournalError::Setting { key, value, allowed }
+    JournalError::Setting { key, value: value.to_string(), allowed }
 }
 
 fn text<'v>(key: &'static str, value: &'v Value, allowed: &'static str) -> Result<&'v str, JournalError> {

@@ -20,6 +20,7 @@ use crate::journal::stream::FrameStream;
 use crate::sys::disk::{Disk, DiskFile, Open};
 use crate::sys::lock::{self, Mode};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,6 +34,8 @@ const NAP: Duration = Duration::from_micros(50);
 pub(crate) struct Deleted {
     /// The count of changes that are in here.
     version: u64,
+    /// Whether marks are written through it.
+    is_writer: bool,
     /// By the first record of the file.
     files: BTreeMap<u64, Marks>,
 }
@@ -49,6 +52,11 @@ struct Marks {
 }
 
 impl Deleted {
+    /// To make marks with.
+    pub(crate) fn writer() -> Self {
+        Self { is_writer: true, ..Self::default() }
+    }
+
     /// Looks whether others deleted something. Nearly free while nobody does.
     #[inline]
     pub(crate) fn refresh(&mut self, core: &Core) -> Result<(), JournalError> {
@@ -72,14 +80,16 @@ impl Deleted {
         let names = core.disk.names().map_err(os)?;
         let firsts: Vec<_> = names.iter().filter_map(|name| core.names.marks_of(name)).collect();
         self.files.retain(|first, _| firsts.contains(first));
+        let how = if self.is_writer { Open::Write } else { Open::Read };
         for first in firsts {
-            if !self.files.contains_key(&first) {
-                let Some(marks) = Marks::open(core, first, Open::Read)? else { continue };
-                self.files.insert(first, marks);
-            }
-            if let Some(marks) = self.files.get_mut(&first) {
-                marks.read(first).map_err(os)?;
-            }
+            let marks = match self.files.entry(first) {
+                Entry::Occupied(known) => known.into_mut(),
+                Entry::Vacant(new) => {
+                    let Some(marks) = Marks::open(core, first, how)? else { continue };
+                    new.insert(marks)
+                }
+            };
+            marks.read(first).map_err(os)?;
         }
         self.version = version;
         Ok(())
@@ -200,10 +210,11 @@ impl Core {
         let name = self.names.marks(first);
         let bytes = frame_bytes(list.len() * 4) as u64;
         let os = |error| JournalError::disk("marking records in", &name, bytes, error);
-        let is_new = !deleted.files.contains_key(&first);
         let lost = || JournalError::Lagged { missed: 1, next: self.state.oldest() };
-        let mut marks = Marks::open(self, first, if is_new { Open::Create } else { Open::Write })?.ok_or_else(lost)?;
-        marks.read(first).map_err(os)?;
+        let (marks, is_new) = match deleted.files.entry(first) {
+            Entry::Occupied(known) => (known.into_mut(), false),
+            Entry::Vacant(new) => (new.insert(Marks::open(self, first, Open::Create)?.ok_or_else(lost)?), true),
+        };
         if marks.file.len().map_err(os)? > marks.end {
             // Half of a frame, whose process died; nothing behind it is to come back.
             marks.file.truncate(marks.end).map_err(os)?;
@@ -216,10 +227,8 @@ impl Core {
         }
         self.state.mark_dirty(first, || marks.file.sync()).map_err(os)?;
         marks.read(first).map_err(os)?;
-        let count = marks.count;
-        deleted.files.insert(first, marks);
         self.state.marks_changed();
-        Ok(count)
+        Ok(marks.count)
     }
 
     /// Empties a file all of whose records are deleted: durably, before it happens.

@@ -7,6 +7,8 @@
 mod appender;
 mod background;
 mod builder;
+#[cfg(feature = "config")]
+mod config;
 mod core;
 #[cfg(test)]
 mod crash;

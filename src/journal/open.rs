@@ -199,7 +199,7 @@ impl Opening {
             pid: std::process::id(),
             flusher: Mutex::new(Flusher::default()),
             preparing: Mutex::new(()),
-            deleted: Mutex::new(Deleted::default()),
+            deleted: Mutex::new(Deleted::writer()),
         }
     }
 
