@@ -3,73 +3,87 @@
 use crate::error::JournalError;
 use crate::journal::core::Core;
 use crate::journal::flush::{Flusher, Goal};
-use crate::journal::format::header::NO_FILE;
 use crate::journal::settings::Flush;
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
-use std::sync::{Arc, Weak};
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often files are written that nobody wants durable.
 const UNHURRIED: Duration = Duration::from_millis(10);
 
+/// Bytes of a flush after which the next one begins at once: appenders are busy, and the front is not to fill up.
+const BUSY_BYTES: u64 = 256 << 10;
+
 /// See the module. Stopped when dropped.
 #[derive(Debug)]
 pub(crate) struct Background {
-    stop: Option<Sender<()>>,
+    /// A message wakes it, the end of messages stops it.
+    orders: Option<Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Background {
     pub(crate) fn start(core: &Arc<Core>) -> Result<Self, JournalError> {
-        let (stop, stopped) = channel();
-        let weak = Arc::downgrade(core);
-        let (every, goal) = match core.settings.flush {
-            Flush::After(within) => (within, Goal::Durable),
-            Flush::Never => (UNHURRIED, Goal::Written),
-        };
-        let mut seen = 0;
-        let run = move || loop {
-            match stopped.recv_timeout(every) {
-                Err(RecvTimeoutError::Timeout) => {}
-                _ => return,
-            }
-            let Some(core) = Weak::upgrade(&weak) else { return };
-            tend(&core, goal);
-            index(&core, &mut seen);
-        };
-        let thread = std::thread::Builder::new().name("shmlog-journal".to_owned()).spawn(run);
+        let (orders, received) = channel();
+        let core = Arc::clone(core);
+        let thread = std::thread::Builder::new().name("shmlog-journal".to_owned()).spawn(move || run(&core, &received));
         let thread = thread.map_err(|error| JournalError::os("starting", "the journal's thread", error))?;
-        Ok(Self { stop: Some(stop), thread: Some(thread) })
+        Ok(Self { orders: Some(orders), thread: Some(thread) })
+    }
+
+    /// It looks around now.
+    pub(crate) fn wake(&self) {
+        if let Some(orders) = &self.orders {
+            // It has ended only if it panicked.
+            let _ = orders.send(());
+        }
     }
 }
 
 impl Drop for Background {
     fn drop(&mut self) {
-        self.stop = None;
-        if let Some(thread) = self.thread.take() {
+        self.orders = None;
+        // A call may have had the last handle of the journal.
+        let is_here = |thread: &JoinHandle<()>| thread.thread().id() == std::thread::current().id();
+        if let Some(thread) = self.thread.take().filter(|thread| !is_here(thread)) {
             // It panicked, and said so.
             let _ = thread.join();
         }
     }
 }
 
-/// Makes the indexes that full files lack, if files came or went since `seen`.
-fn index(core: &Core, seen: &mut u64) {
-    let files = core.state.files();
-    if files == *seen {
-        return;
-    }
-    *seen = files;
-    if let Err(error) = core.index_ahead() {
-        tracing::warn!(%error, "making an index of a journal's file");
+fn run(core: &Core, orders: &Receiver<()>) {
+    let (every, goal) = match core.settings.flush {
+        Flush::After(within) => (within, Goal::Durable),
+        Flush::Never => (UNHURRIED, Goal::Written),
+    };
+    let (mut pause, mut files) = (every, 0);
+    loop {
+        match orders.recv_timeout(pause) {
+            Ok(()) | Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        let is_busy = flush(core, goal) >= BUSY_BYTES;
+        tend(core, &mut files);
+        core.call_due();
+        pause = if is_busy { Duration::ZERO } else { every };
+        if core.callbacks.is_any() && !is_busy {
+            // Others may be the ones who make it so: their ring is what this thread is to hear.
+            let turn = core.state.turn();
+            let until = Instant::now() + every;
+            core.state.wait(Some(until), || (core.state.turn() != turn || core.state.is_failed()).then_some(()));
+            core.call_due();
+            pause = Duration::ZERO;
+        }
     }
 }
 
-/// One round. What fails is said to those who want something of the journal.
-fn tend(core: &Core, goal: Goal) {
+/// Flushes, if there is anything to flush and nobody else is about it. Returns how many bytes. What fails is said to
+/// those who want something of the journal.
+fn flush(core: &Core, goal: Goal) -> u64 {
     let end = core.end();
-    let is_due = |end| match goal {
+    let is_due = match goal {
         Goal::Written => core.state.written() < end,
         Goal::Durable => {
             core.state.durable() < end
@@ -77,29 +91,36 @@ fn tend(core: &Core, goal: Goal) {
                 || core.state.cursors_version() != core.state.cursors_durable()
         }
     };
-    if is_due(end)
-        && !core.state.is_failed()
-        && let Ok(Some(mut lead)) = core.try_lead()
-    {
-        let flushed = lead.flush(goal);
-        drop(lead);
-        core.state.ring();
-        if let Err(error) = flushed {
-            tracing::warn!(%error, "flushing a journal");
-        }
+    if !is_due || core.state.is_failed() {
+        return 0;
     }
+    let Ok(Some(mut lead)) = core.try_lead() else { return 0 };
+    let flushed = lead.flush(goal);
+    drop(lead);
+    core.state.ring();
+    flushed.unwrap_or_else(|error| {
+        tracing::warn!(%error, "flushing a journal");
+        0
+    })
+}
+
+/// What is done in good time, so that nobody has to wait for it. `files` is the count that was seen last.
+fn tend(core: &Core, files: &mut u64) {
+    let warn = |what: &'static str| move |error: JournalError| tracing::warn!(%error, "{what}");
     if core.settings.retain.age.is_some()
         && let Ok(Some(lead)) = core.try_lead()
     {
-        if let Err(error) = Flusher::retain(core) {
-            tracing::warn!(%error, "giving up old files of a journal");
-        }
+        Flusher::retain(core).unwrap_or_else(warn("giving up old files of a journal"));
         drop(lead);
     }
     let written = core.state.progress().written;
     // Soon, but not while the file that is written to has room for long.
-    let is_wanted = end > 0 && (written.file == NO_FILE || written.offset >= core.settings.file_bytes / 4);
-    if is_wanted && let Err(error) = core.prepare_ahead() {
-        tracing::warn!(%error, "preparing a journal's file");
+    if written.offset >= core.settings.file_bytes / 4 && core.end() > 0 {
+        core.prepare_ahead().unwrap_or_else(warn("preparing a file of a journal"));
+    }
+    let now = core.state.files();
+    if now != *files {
+        *files = now;
+        core.index_ahead().unwrap_or_else(warn("making an index of a journal's file"));
     }
 }

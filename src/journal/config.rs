@@ -1,8 +1,8 @@
 //! Settings of a journal from a file, in TOML or JSON.
 
 use crate::error::JournalError;
-use crate::journal::{Journal, JournalBuilder};
 use crate::journal::settings::{Flush, FrontHome};
+use crate::journal::{Journal, JournalBuilder};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::Value;
 use std::fmt;

@@ -3,6 +3,7 @@
 use crate::core::locate;
 use crate::error::JournalError;
 use crate::journal::deleted::Deleted;
+use crate::journal::durable::Callbacks;
 use crate::journal::flush::{Flusher, Goal};
 use crate::journal::names::Names;
 use crate::journal::settings::Settings;
@@ -47,6 +48,8 @@ pub(crate) struct Core {
     pub(crate) flusher: Mutex<Flusher>,
     /// Locked while a thread of this process prepares a file.
     pub(crate) preparing: Mutex<()>,
+    /// Calls owed when records are durable.
+    pub(crate) callbacks: Callbacks,
     /// The marks that this process has seen; locked while it makes some.
     pub(crate) deleted: Mutex<Deleted>,
 }
@@ -59,8 +62,8 @@ pub(crate) struct Lead<'c> {
 }
 
 impl Lead<'_> {
-    /// Flushes what is there.
-    pub(crate) fn flush(&mut self, goal: Goal) -> Result<(), JournalError> {
+    /// Flushes what is there. Returns how many bytes that were.
+    pub(crate) fn flush(&mut self, goal: Goal) -> Result<u64, JournalError> {
         self.flusher.flush(self.core, goal)
     }
 }
@@ -132,9 +135,10 @@ impl Core {
             self.check()?;
             if let Some(mut lead) = self.try_lead()? {
                 // Somebody may have come to the end of it just before.
-                let flushed = if is_done(&self.state) { Ok(()) } else { lead.flush(goal) };
+                let flushed = if is_done(&self.state) { Ok(0) } else { lead.flush(goal) };
                 drop(lead);
                 self.state.ring();
+                self.call_due();
                 flushed?;
             } else {
                 self.wait_for_leader(deadline);

@@ -14,7 +14,7 @@ use crate::journal::cursors::CursorTable;
 use crate::journal::files;
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::control::Place;
-use crate::journal::format::frame::{FrameKind, HEAD_BYTES, MARK_BYTES, Mark, encode_into, frame_bytes};
+use crate::journal::format::frame::{FrameKind, HEAD_BYTES, MARK_BYTES, Mark, encode, encode_into, frame_bytes};
 use crate::journal::format::header::NO_FILE;
 use crate::journal::sink::Sink;
 use crate::journal::state::{Act, Progress};
@@ -68,25 +68,26 @@ enum Stop {
 #[derive(Debug)]
 struct Round {
     progress: Progress,
-    /// The cursors as they were before the end of the front was looked at: all that they are at is there.
-    cursors: CursorTable,
-    cursors_version: u64,
+    /// The cursors, if they were set since they were written last, and which changes they have in them: as they were
+    /// before the end of the front was looked at, so that all that they are at is there.
+    cursors: Option<(CursorTable, u64)>,
     /// Whether the mark of this flush is in the file that is written to.
     is_marked: bool,
 }
 
 impl Flusher {
-    /// Takes what is in the front, and returns when it is where `goal` says. The caller holds the flush lock, and rings
-    /// when it has let go of it.
-    pub(crate) fn flush(&mut self, core: &Core, goal: Goal) -> Result<(), JournalError> {
+    /// Takes what is in the front, and returns when it is where `goal` says: how many bytes. The caller holds the flush
+    /// lock, and rings when it has let go of it.
+    pub(crate) fn flush(&mut self, core: &Core, goal: Goal) -> Result<u64, JournalError> {
         core.check()?;
         let died = core.state.begin_flush();
         let progress = core.state.progress();
         if died {
             self.take_over(core, progress)?;
         }
-        let (cursors, cursors_version) = core.state.cursor_table();
-        let mut round = Round { progress, cursors, cursors_version, is_marked: false };
+        let are_set = core.state.cursors_version() != core.state.cursors_written();
+        let cursors = are_set.then(|| core.state.cursor_table());
+        let mut round = Round { progress, cursors, is_marked: false };
         let flushed = self.advance(core, goal, &mut round);
         // What was written whole counts, also where the flush did not come to its end.
         if !core.state.is_failed() {
@@ -103,7 +104,7 @@ impl Flusher {
         flushed
     }
 
-    fn advance(&mut self, core: &Core, goal: Goal, round: &mut Round) -> Result<(), JournalError> {
+    fn advance(&mut self, core: &Core, goal: Goal, round: &mut Round) -> Result<u64, JournalError> {
         let mut written_bytes = 0;
         loop {
             self.open_sink(core, round.progress.written)?;
@@ -128,7 +129,7 @@ impl Flusher {
         if goal == Goal::Durable && is_due {
             self.sync(core, &mut round.progress)?;
         }
-        Ok(())
+        Ok(written_bytes)
     }
 
     /// Frames records into the block. Returns why it stopped, and the place after what is in the block.
@@ -143,6 +144,7 @@ impl Flusher {
         if self.block.len() < BLOCK {
             self.block.resize(BLOCK, 0);
         }
+        let mut lead = Vec::new();
         loop {
             let Some(front) = &mut self.place else { return Ok((Stop::Empty, place)) };
             let word = match front.state_mut().step() {
@@ -155,21 +157,25 @@ impl Flusher {
             let (len_bytes, seq) = (entry::len_bytes(word), cursor.seq());
             let payload = cursor.window().payload(word).ok_or(JournalError::FrontCorrupt { seq })?;
             let wanted = frame_bytes(len_bytes);
-            let lead_bytes = if round.is_marked { 0 } else { self.lead_bytes(round, place) };
-            let end = place.offset.saturating_add((lead_bytes + wanted) as u64);
+            if !round.is_marked && lead.is_empty() {
+                lead = self.lead(core, round, place);
+            }
+            let end = place.offset.saturating_add((lead.len() + wanted) as u64);
             if end > file_bytes {
                 // Appenders refuse what no file could take.
                 let is_fresh = place.offset == BLOCK_BYTES;
                 return if is_fresh { Err(JournalError::FrontCorrupt { seq }) } else { Ok((Stop::File, place)) };
             }
-            if self.filled + lead_bytes + wanted > self.block.len() {
+            if self.filled + lead.len() + wanted > self.block.len() {
                 if self.filled > 0 {
                     return Ok((Stop::Block, place));
                 }
-                self.block.resize(lead_bytes + wanted, 0);
+                self.block.resize(lead.len() + wanted, 0);
             }
             if !round.is_marked {
-                self.put_lead(core, round, place);
+                self.put(&lead);
+                lead.clear();
+                round.is_marked = true;
             }
             let frame = &mut self.block[self.filled..self.filled + wanted];
             encode_into(frame, salt, frame_kind(word), seq, len_bytes, |bytes| copy::read(payload, bytes));
@@ -181,56 +187,53 @@ impl Flusher {
         }
     }
 
-    /// Bytes of what a flush begins with: its mark, and in a fresh file the cursors.
-    fn lead_bytes(&self, round: &Round, place: Place) -> usize {
-        let is_fresh = place.offset == BLOCK_BYTES;
-        MARK_FRAME_BYTES + if is_fresh { frame_bytes(round.cursors.encode(place.seq).len()) } else { 0 }
-    }
-
-    /// Frames the mark, and the cursors in a fresh file, for which there is room.
-    fn put_lead(&mut self, core: &Core, round: &mut Round, place: Place) {
-        let Some(salt) = self.sink.as_ref().map(|sink| sink.salt) else { return };
+    /// What a flush begins with: its mark, and in a fresh file the cursors.
+    fn lead(&self, core: &Core, round: &Round, place: Place) -> Vec<u8> {
+        let Some(salt) = self.sink.as_ref().map(|sink| sink.salt) else { return Vec::new() };
         let mark = Mark { seq: place.seq, durable: round.progress.durable.seq, unix_ns: core.state.mark_time() };
-        mark.encode_into(&mut self.block[self.filled..self.filled + MARK_FRAME_BYTES], salt);
-        self.filled += MARK_FRAME_BYTES;
-        round.is_marked = true;
+        let mut lead = vec![0; MARK_FRAME_BYTES];
+        mark.encode_into(&mut lead, salt);
         if place.offset == BLOCK_BYTES {
-            self.put_cursors(round, place.seq);
+            let cursors = core.state.cursor_table().0.encode(place.seq);
+            encode(&mut lead, salt, FrameKind::Cursors, place.seq, &cursors);
         }
+        lead
     }
 
-    fn put_cursors(&mut self, round: &Round, seq: u64) {
-        let Some(salt) = self.sink.as_ref().map(|sink| sink.salt) else { return };
-        let payload = round.cursors.encode(seq);
-        let frame = &mut self.block[self.filled..self.filled + frame_bytes(payload.len())];
-        encode_into(frame, salt, FrameKind::Cursors, seq, payload.len(), |bytes| bytes.copy_from_slice(&payload));
-        self.filled += frame.len();
+    /// Appends frames to the block, for which there is room.
+    fn put(&mut self, frames: &[u8]) {
+        self.block[self.filled..self.filled + frames.len()].copy_from_slice(frames);
+        self.filled += frames.len();
     }
 
     /// Behind the records: the cursors, if they were set since they were written last and are not ahead.
     fn write_cursors(&mut self, core: &Core, round: &mut Round) -> Result<(), JournalError> {
+        let Some((table, version)) = round.cursors.take() else { return Ok(()) };
         let place = round.progress.written;
-        if core.state.cursors_written() == round.cursors_version || round.cursors.farthest() > place.seq {
+        if table.farthest() > place.seq {
             return Ok(());
         }
-        let wanted = MARK_FRAME_BYTES + frame_bytes(round.cursors.encode(place.seq).len());
-        let has_room = self.sink.as_ref().is_some_and(|sink| place.offset + 2 * wanted as u64 <= sink.len_bytes);
+        let payload = table.encode(place.seq);
+        let wanted = (MARK_FRAME_BYTES + frame_bytes(payload.len())) as u64;
+        let has_room = self.sink.as_ref().is_some_and(|sink| place.offset + wanted <= sink.len_bytes);
         if !has_room {
             self.sync_before_roll(core, round)?;
             self.begin_file(core, &mut round.progress)?;
             round.is_marked = false;
         }
         let place = round.progress.written;
-        self.filled = 0;
-        self.block.resize(BLOCK.max(2 * wanted), 0);
-        if !round.is_marked {
-            self.put_lead(core, round, place);
+        let mut frames = if round.is_marked { Vec::new() } else { self.lead(core, round, place) };
+        round.is_marked = true;
+        if let Some(sink) = &self.sink {
+            // In a fresh file they are there already, and stand there twice.
+            encode(&mut frames, sink.salt, FrameKind::Cursors, place.seq, &payload);
         }
-        // In a fresh file they are there already, and stand there twice.
-        self.put_cursors(round, place.seq);
+        self.filled = 0;
+        self.block.resize(BLOCK.max(frames.len()), 0);
+        self.put(&frames);
         let end = Place { offset: place.offset + self.filled as u64, ..place };
         self.write(core, &mut round.progress, end)?;
-        core.state.set_cursors_written(round.cursors_version);
+        core.state.set_cursors_written(version);
         Ok(())
     }
 

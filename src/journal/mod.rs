@@ -14,6 +14,7 @@ mod core;
 mod crash;
 mod cursors;
 mod deleted;
+mod durable;
 mod files;
 mod flush;
 mod format;
@@ -37,6 +38,7 @@ mod verify;
 pub use appender::JournalAppender;
 pub use builder::JournalBuilder;
 pub use cursors::JournalCursor;
+pub use durable::OnDurable;
 pub use reader::{JournalReader, JournalReaderBuilder};
 pub use record::{JournalParts, JournalRecord};
 pub use retain::Retain;
@@ -120,6 +122,7 @@ impl Drop for Inner {
         if let Err(error) = self.core.close() {
             tracing::warn!(%error, "closing a journal");
         }
+        self.core.call_due();
     }
 }
 
@@ -207,12 +210,24 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Failed`]
     pub fn wait_durable(&self, end: u64, timeout: Duration) -> Result<bool, JournalError> {
+        self.core().wait_durable(end, wait::deadline_in(timeout))
+    }
+
+    /// A handle that tells when records below `end` are durable: for other threads, or for later.
+    pub fn on_durable(&self, end: u64) -> OnDurable {
+        OnDurable::new(&self.inner, end)
+    }
+
+    /// Calls `call` when records below `end` are durable, with an error if they never will be: from the thread that
+    /// makes them so, if that is one of this process, else from the journal's thread (without one, at the next flush of
+    /// this process). It must not wait for the journal. At once, if they are durable already.
+    pub fn when_durable(&self, end: u64, call: impl FnOnce(Result<(), JournalError>) + Send + 'static) {
         let core = self.core();
-        let look = || {
-            let is_durable = core.state.durable() >= end;
-            if is_durable { Some(Ok(())) } else { core.check().err().map(Err) }
-        };
-        core.state.wait(wait::deadline_in(timeout), look).transpose().map(|found| found.is_some())
+        core.callbacks.add(end, Box::new(call));
+        core.call_due();
+        if let Some(background) = &self.inner.background {
+            background.wake();
+        }
     }
 
     /// The oldest record that is kept.

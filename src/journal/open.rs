@@ -9,6 +9,7 @@ use crate::error::JournalError;
 use crate::journal::Recovery;
 use crate::journal::core::{Core, OPEN_LOCK, USE_LOCK};
 use crate::journal::deleted::Deleted;
+use crate::journal::durable::Callbacks;
 use crate::journal::files;
 use crate::journal::flush::{Flusher, Goal};
 use crate::journal::format::control::{CONTROL_BYTES, Control, Place};
@@ -199,6 +200,7 @@ impl Opening {
             pid: std::process::id(),
             flusher: Mutex::new(Flusher::default()),
             preparing: Mutex::new(()),
+            callbacks: Callbacks::default(),
             deleted: Mutex::new(Deleted::writer()),
         }
     }

@@ -136,7 +136,7 @@ impl FrameStream {
         let offset = self.offset();
         let bytes = wanted.max(WINDOW_BYTES);
         if self.window.len() < bytes {
-            self.window.resize(bytes, 0);
+            self.window = vec![0; bytes];
         }
         (self.at, self.filled, self.window_offset) = (0, 0, offset);
         self.filled = self.file.read_at(&mut self.window[..bytes], offset)?;

@@ -8,4 +8,5 @@ mod deletion;
 mod home;
 mod index;
 mod retention;
+mod told;
 mod verify;

@@ -1,0 +1,60 @@
+//! Being told when records are durable.
+
+use shmlog::{Flush, Journal, JournalBuilder};
+use std::sync::mpsc::channel;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn small() -> JournalBuilder {
+    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10)
+}
+
+#[test]
+fn handles_tell_when_records_are_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = small().thread(false).open(dir.path()).unwrap();
+    let mut appender = journal.appender().unwrap();
+    let seq = appender.append(b"one").unwrap();
+    let told = journal.on_durable(seq + 1);
+    assert!(!told.is_durable() && !told.wait(Duration::from_millis(1)).unwrap());
+    let waiting = std::thread::spawn({
+        let told = told.clone();
+        move || told.wait(PATIENCE)
+    });
+    journal.sync().unwrap();
+    assert!(waiting.join().unwrap().unwrap());
+    assert!(told.is_durable());
+}
+
+#[test]
+fn calls_come_when_records_are_durable_whoever_made_them_so() {
+    let dir = tempfile::tempdir().unwrap();
+    // One that flushes, one that only listens.
+    let flushing = small().thread(false).open(dir.path()).unwrap();
+    let listening = small().flush(Flush::Never).open(dir.path()).unwrap();
+    let (told, heard) = channel();
+    let mut appender = flushing.appender().unwrap();
+    for number in 0..3_u64 {
+        appender.append_value(&number).unwrap();
+        let (told, asked) = (told.clone(), listening.clone());
+        listening.when_durable(number + 1, move |outcome| {
+            outcome.unwrap();
+            told.send((number, asked.durable() > number)).unwrap();
+        });
+    }
+    assert!(heard.try_recv().is_err());
+    flushing.sync().unwrap();
+    let calls: Vec<_> = (0..3).map(|_| heard.recv_timeout(PATIENCE).unwrap()).collect();
+    assert_eq!(calls, [(0, true), (1, true), (2, true)]);
+    // At once, where they are durable already; at the latest when the journal is closed.
+    listening.when_durable(2, {
+        let told = told.clone();
+        move |_| told.send((7, true)).unwrap()
+    });
+    assert_eq!(heard.try_recv(), Ok((7, true)));
+    appender.append(b"last").unwrap();
+    listening.when_durable(4, move |outcome| told.send((8, outcome.is_ok())).unwrap());
+    drop(listening);
+    assert_eq!(heard.recv_timeout(PATIENCE), Ok((8, true)));
+}
