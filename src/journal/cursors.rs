@@ -6,6 +6,8 @@
 use crate::error::JournalError;
 use crate::journal::Inner;
 use crate::journal::core::Core;
+#[cfg(test)]
+use crate::journal::crash::planted::{Mistake, is_made};
 use crate::journal::flush::Goal;
 use crate::journal::state::State;
 use crate::layout::journal::{CURSOR_NAME_BYTES, CursorWords, MAX_CURSORS};
@@ -29,6 +31,8 @@ pub(crate) struct CursorTable {
 impl CursorTable {
     /// The payload of a frame before record `seq`: no cursor is ahead of that.
     pub(crate) fn encode(&self, seq: u64) -> Vec<u8> {
+        #[cfg(test)]
+        let seq = if is_made(Mistake::CursorFirst) { u64::MAX } else { seq };
         let mut bytes = Vec::with_capacity(self.cursors.len() * ENTRY_BYTES);
         for (name, at) in &self.cursors {
             let mut padded = [0; CURSOR_NAME_BYTES];

@@ -48,7 +48,6 @@ struct Marks {
     /// Where the next frame goes.
     end: u64,
     bits: Vec<u64>,
-    count: u64,
 }
 
 impl Deleted {
@@ -107,7 +106,7 @@ impl Marks {
         let name = core.names.marks(first);
         let file =
             core.disk.open(&name, how).map_err(|error| JournalError::disk("opening", &name, BLOCK_BYTES, error))?;
-        Ok(Some(Self { file, salt: info.header.frame_salt(), end: 0, bits: Vec::new(), count: 0 }))
+        Ok(Some(Self { file, salt: info.header.frame_salt(), end: 0, bits: Vec::new() }))
     }
 
     /// Reads on.
@@ -129,26 +128,60 @@ impl Marks {
         word.is_some_and(|word| word >> (index % 64) & 1 == 1)
     }
 
+    /// How many of the first `end` records are marked.
+    fn count_below(&self, end: u64) -> u64 {
+        let whole = usize::try_from(end / 64).unwrap_or(usize::MAX).min(self.bits.len());
+        let rest = self.bits.get(whole).map_or(0, |word| word & !(u64::MAX << (end % 64)));
+        let bits = self.bits[..whole].iter().chain([&rest]);
+        bits.map(|word| u64::from(word.count_ones())).sum()
+    }
+
     fn set(&mut self, index: u32) {
         let at = index as usize / 64;
         if self.bits.len() <= at {
             self.bits.resize(at + 1, 0);
         }
-        self.count += u64::from(!self.has(u64::from(index)));
         self.bits[at] |= 1 << (index % 64);
     }
 }
 
-/// How many records of a file are marked.
-pub(crate) fn count_marks(disk: &dyn Disk, names: &Names, header: &Header) -> io::Result<u64> {
+/// The marks of a file, without those who made them.
+fn marks_of(disk: &dyn Disk, names: &Names, header: &Header) -> io::Result<Option<Marks>> {
     let file = match disk.open(&names.marks(header.first), Open::Read) {
         Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut marks = Marks { file, salt: header.frame_salt(), end: 0, bits: Vec::new(), count: 0 };
+    let mut marks = Marks { file, salt: header.frame_salt(), end: 0, bits: Vec::new() };
     marks.read(header.first)?;
-    Ok(marks.count)
+    Ok(Some(marks))
+}
+
+/// Whether all records of a file, up to the one before `next`, are deleted.
+pub(crate) fn are_all_deleted(disk: &dyn Disk, names: &Names, header: &Header, next: u64) -> io::Result<bool> {
+    let count = next - header.first;
+    Ok(marks_of(disk, names, header)?.is_some_and(|marks| marks.count_below(count) == count))
+}
+
+/// Takes back the marks of records from `end` on, which are not there any more: others will have their numbers.
+pub(crate) fn cut_marks(disk: &dyn Disk, names: &Names, header: &Header, end: u64) -> io::Result<()> {
+    let Some(marks) = marks_of(disk, names, header)? else { return Ok(()) };
+    let count = end - header.first;
+    let kept: Vec<u32> =
+        (0..count).filter(|&index| marks.has(index)).filter_map(|index| u32::try_from(index).ok()).collect();
+    if kept.len() as u64 == marks.count_below(marks.bits.len() as u64 * 64) {
+        return Ok(());
+    }
+    let draft = names.marks_draft();
+    let file = disk.open(&draft, Open::Create)?;
+    let mut frames = Vec::new();
+    for list in kept.chunks(1 << 20) {
+        encode(&mut frames, marks.salt, FrameKind::Deletes, header.first, list.as_bytes());
+    }
+    file.write_at(&frames, 0)?;
+    file.sync()?;
+    disk.rename(&draft, &names.marks(header.first))?;
+    disk.sync()
 }
 
 impl Core {
@@ -196,17 +229,20 @@ impl Core {
         let (mut count, mut full) = (0, Vec::new());
         for (first, list) in by_file.into_iter().filter(|(_, list)| !list.is_empty()) {
             count += list.len() as u64;
-            let marked = self.mark_file(deleted, first, &list)?;
+            self.mark_file(deleted, first, &list)?;
             let next = firsts.get(firsts.partition_point(|&other| other <= first));
-            if next.is_some_and(|next| marked == next - first) {
+            let marks = deleted.files.get(&first);
+            if let Some((next, marks)) = next.zip(marks)
+                && marks.count_below(next - first) == next - first
+            {
                 full.push(first);
             }
         }
         Ok((count, full))
     }
 
-    /// Appends one frame to the marks of a file. Returns how many of its records are marked.
-    fn mark_file(&self, deleted: &mut Deleted, first: u64, list: &[u32]) -> Result<u64, JournalError> {
+    /// Appends one frame to the marks of a file.
+    fn mark_file(&self, deleted: &mut Deleted, first: u64, list: &[u32]) -> Result<(), JournalError> {
         let name = self.names.marks(first);
         let bytes = frame_bytes(list.len() * 4) as u64;
         let os = |error| JournalError::disk("marking records in", &name, bytes, error);
@@ -228,7 +264,7 @@ impl Core {
         self.state.mark_dirty(first, || marks.file.sync()).map_err(os)?;
         marks.read(first).map_err(os)?;
         self.state.marks_changed();
-        Ok(marks.count)
+        Ok(())
     }
 
     /// Empties a file all of whose records are deleted: durably, before it happens.
@@ -243,7 +279,7 @@ impl Core {
                 return lead.prune(self, next).map(drop);
             }
             let name = self.names.log(first);
-            let empty = self.disk.open(&name, Open::Write).and_then(|file| file.truncate(BLOCK_BYTES));
+            let empty = self.disk.open(&name, Open::Write).and_then(|file| file.give_back(BLOCK_BYTES));
             empty.map_err(|error| JournalError::os("emptying", &name, error))?;
             let _ = self.disk.remove(&self.names.index(first));
             self.state.files_changed();

@@ -63,6 +63,18 @@ impl Names {
         format!("{}{first:0DIGITS$}.del", self.prefix)
     }
 
+    /// Marks while they are cut.
+    pub(crate) fn marks_draft(&self) -> String {
+        self.name("del.draft")
+    }
+
+    /// Whether a file is of no use: made half, or beside a file of records that is none of `firsts`.
+    pub(crate) fn is_orphan(&self, name: &str, firsts: &[u64]) -> bool {
+        let drafts = [self.index_draft(), self.marks_draft(), self.control_draft(), self.spare_draft()];
+        let beside = self.number(name, ".idx").or_else(|| self.number(name, ".del"));
+        drafts.iter().any(|draft| draft == name) || beside.is_some_and(|first| !firsts.contains(&first))
+    }
+
     /// The first record of the file that the marks of this name belong to.
     pub(crate) fn marks_of(&self, name: &str) -> Option<u64> {
         self.number(name, ".del")

@@ -17,7 +17,7 @@ use crate::journal::format::frame::frame_bytes;
 use crate::journal::format::{JOURNAL_VERSION, Unfit};
 use crate::journal::front::{self, Front, boot_id, is_own, is_trusted};
 use crate::journal::names::Names;
-use crate::journal::recover::recover;
+use crate::journal::recover::{recover, sweep};
 use crate::journal::settings::Settings;
 use crate::journal::state::Owner;
 use crate::log::Access;
@@ -153,6 +153,7 @@ impl Opening {
     /// Recovers the files and makes a new front. Nobody else has the journal open.
     fn begin(&self, control: Control, turn: u64, boot: u128) -> Result<(Core, Option<Recovery>), JournalError> {
         let (at, recovery, cursors) = recover(&*self.disk, &self.names, &control)?;
+        sweep(&*self.disk, &self.names)?;
         let generation = control.generation + 1;
         let owner = Owner { generation, ..self.owner(&control, boot)? };
         let settings = Settings { file_bytes: control.file_bytes, ..self.settings.clone() };

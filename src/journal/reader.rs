@@ -201,7 +201,14 @@ impl JournalReader {
         if seq < core.state.oldest() {
             return Err(self.lagged(seq));
         }
-        match self.shelf.get(core, seq, &mut self.buffer)? {
+        let found = self.shelf.get(core, seq, &mut self.buffer);
+        if found.is_err() {
+            self.deleted.refresh(core)?;
+            if self.deleted.contains(seq) {
+                return Err(JournalError::Deleted { seq });
+            }
+        }
+        match found? {
             Some(is_batch) => Ok(Some(JournalRecord::new(seq, is_batch, &self.buffer))),
             None if seq < core.state.oldest() => Err(self.lagged(seq)),
             None => Err(JournalError::FileLost { file: core.names.log(seq), from: seq, to: seq + 1 }),
@@ -317,6 +324,11 @@ impl JournalReader {
     fn leave_file(&mut self) -> Result<Option<Here>, JournalError> {
         let inner = Arc::clone(&self.inner);
         let Source::File(frames, after) = &self.source else { return Ok(None) };
+        // It may have been deleted since, and its file emptied: who looked for it looks again.
+        self.deleted.refresh(&inner.core)?;
+        if self.deleted.contains(self.next) {
+            return Ok(Some(Here::Nothing));
+        }
         // Another file may have begun since; or this one is gone.
         let now = self.shelf.file_of(&inner.core, self.next)?;
         if now == Some((frames.first(), *after)) && self.next >= inner.core.state.oldest() {

@@ -6,6 +6,7 @@
 use crate::error::JournalError;
 use crate::journal::Recovery;
 use crate::journal::cursors::CursorTable;
+use crate::journal::deleted::{are_all_deleted, cut_marks};
 use crate::journal::files::{FileInfo, list};
 use crate::journal::flush::{BLOCK, MAX_FLUSH_BYTES};
 use crate::journal::format::BLOCK_BYTES;
@@ -66,7 +67,7 @@ pub(crate) fn recover(
         (recovery.kept, recovery.durable, recovery.was_closed) = (place.seq, place.seq, true);
         return Ok((place, recovery, closed_cursors(control, &files)?));
     }
-    let end = find_end(disk, &files, control.durable.max(last.header.durable))?;
+    let end = find_end(disk, names, &files, control.durable.max(last.header.durable))?;
     recovery.scanned_bytes = end.scanned_bytes;
     (recovery.kept, recovery.durable) = (end.seq, end.durable);
     if end.seq < end.durable {
@@ -75,6 +76,17 @@ pub(crate) fn recover(
     }
     let place = cut(disk, names, control, &files, &end, &mut recovery)?;
     Ok((place, recovery, end.cursors))
+}
+
+/// Removes what is of no use any more.
+pub(crate) fn sweep(disk: &dyn Disk, names: &Names) -> Result<(), JournalError> {
+    let os = |error| JournalError::os("listing", "the directory", error);
+    let all = disk.names().map_err(os)?;
+    let firsts: Vec<_> = all.iter().filter_map(|name| names.first_of(name)).collect();
+    for name in all.iter().filter(|name| names.is_orphan(name, &firsts)) {
+        disk.remove(name).map_err(|error| JournalError::os("removing", name, error))?;
+    }
+    Ok(())
 }
 
 /// Removes files whose records were all given up: the removal was decided, and may have been interrupted.
@@ -151,7 +163,7 @@ fn last_cursors(files: &[FileInfo]) -> std::io::Result<CursorTable> {
 }
 
 /// Scans from the file that holds record `durable` on.
-fn find_end(disk: &dyn Disk, files: &[FileInfo], durable: u64) -> Result<End, JournalError> {
+fn find_end(disk: &dyn Disk, names: &Names, files: &[FileInfo], durable: u64) -> Result<End, JournalError> {
     let from = files.iter().rposition(|file| file.header.first <= durable).unwrap_or(0);
     let (mut scanned_bytes, mut cursors) = (0, None);
     for (index, info) in files.iter().enumerate().skip(from) {
@@ -162,10 +174,6 @@ fn find_end(disk: &dyn Disk, files: &[FileInfo], durable: u64) -> Result<End, Jo
         file.forget_cache().map_err(os("reading"))?;
         let mut frames = FrameStream::of_file(file, info.header.frame_salt(), info.header.first);
         let end = files.get(index + 1).map_or(u64::MAX, |next| next.header.first);
-        if end != u64::MAX && frames.is_emptied().map_err(os("looking at"))? {
-            // All of its records were deleted.
-            continue;
-        }
         let mut has_cursors = false;
         while frames.seq() < end
             && let Some(frame) = frames.next().map_err(os("reading"))?
@@ -177,6 +185,10 @@ fn find_end(disk: &dyn Disk, files: &[FileInfo], durable: u64) -> Result<End, Jo
         }
         scanned_bytes += frames.offset();
         if frames.seq() == end {
+            continue;
+        }
+        // Emptied, because all of its records were deleted.
+        if end != u64::MAX && are_all_deleted(disk, names, &info.header, end).map_err(os("reading the marks of"))? {
             continue;
         }
         let (offset, seq) = (frames.offset(), frames.seq());
@@ -244,6 +256,7 @@ fn cut(
         disk.sync().map_err(|error| os("syncing the directory of", &info.name, error))?;
         return Ok(Place { seq: end.seq, file: info.header.previous, offset: Place::FULL });
     }
+    cut_marks(disk, names, &info.header, end.seq).map_err(|error| os("cutting the marks of", &info.name, error))?;
     // Whole pages, so that it can be mapped; what is behind the end reads as zeroes.
     let cut = file.truncate(end.offset).and_then(|()| file.truncate(end.offset.next_multiple_of(BLOCK_BYTES)));
     cut.map_err(|error| os("cutting", &info.name, error))?;

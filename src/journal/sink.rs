@@ -3,6 +3,8 @@
 use crate::create::unix_ns;
 use crate::error::JournalError;
 use crate::journal::core::Core;
+#[cfg(test)]
+use crate::journal::crash::planted::{Mistake, is_made};
 use crate::journal::files;
 use crate::journal::flush::{BLOCK, Flusher, fail};
 use crate::journal::format::BLOCK_BYTES;
@@ -141,6 +143,10 @@ fn rewrite_range(file: &dyn DiskFile, begin: u64, end: u64) -> io::Result<()> {
 }
 
 fn random_salt() -> io::Result<u64> {
+    #[cfg(test)]
+    if is_made(Mistake::Salt) {
+        return Ok(0);
+    }
     let mut salt = [0; 8];
     rustix::rand::getrandom(&mut salt, rustix::rand::GetRandomFlags::empty())?;
     Ok(u64::from_le_bytes(salt))

@@ -50,11 +50,6 @@ impl FrameStream {
         Self::new(file, salt, BLOCK_BYTES, first)
     }
 
-    /// Whether the file has nothing but its header.
-    pub(crate) fn is_emptied(&self) -> io::Result<bool> {
-        Ok(self.file.len()? <= BLOCK_BYTES)
-    }
-
     /// The first record of the stream.
     pub(crate) fn first(&self) -> u64 {
         self.first

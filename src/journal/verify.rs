@@ -5,7 +5,7 @@
 
 use crate::error::JournalError;
 use crate::journal::cursors::CursorTable;
-use crate::journal::deleted::count_marks;
+use crate::journal::deleted::are_all_deleted;
 use crate::journal::files;
 use crate::journal::format::control::Control;
 use crate::journal::format::frame::FrameKind;
@@ -125,7 +125,7 @@ pub(crate) fn verify(
         Err(error) => return Err(error),
     };
     let total_bytes = firsts.iter().map(|&first| len_of(&disk, &names.log(first))).sum();
-    let mut look = Look { disk: &disk, names: &names, control, found, id: None, previous: None };
+    let mut look = Look { disk: &disk, names: &names, control, found, id: None, previous: None, header: None };
     let mut done_bytes = 0;
     look.begin(&firsts);
     for &first in &firsts {
@@ -152,6 +152,8 @@ struct Look<'d> {
     id: Option<u128>,
     /// The file before, by its first record, and the record after its last one.
     previous: Option<(u64, u64)>,
+    /// Its header.
+    header: Option<Header>,
 }
 
 impl Look<'_> {
@@ -186,15 +188,12 @@ impl Look<'_> {
         // Records between this file and what was found before it.
         let end = self.previous.map_or(self.found.end.max(first), |(_, end)| end);
         if end < first {
-            self.lost(&name, 0, end, first);
+            let is_emptied = |before: &Header| are_all_deleted(self.disk, self.names, before, first).unwrap_or(false);
+            if end != self.previous.map_or(0, |(before, _)| before) || !self.header.as_ref().is_some_and(is_emptied) {
+                self.lost(&name, 0, end, first);
+            }
         }
-        if file.len().map_err(os)? <= BLOCK_BYTES {
-            // Emptied, if all of its records were deleted.
-            let marked = count_marks(self.disk, self.names, &header).map_err(os)?;
-            self.found.end = first + marked;
-            self.previous = Some((first, self.found.end));
-            return Ok(());
-        }
+        self.header = Some(header);
         let offsets = self.frames(&file, &header, &mut progress).map_err(os)?;
         if let Some(offsets) = offsets
             && !check_index(self.disk, self.names, &header, &offsets)

@@ -50,6 +50,12 @@ pub(crate) trait DiskFile: Debug + Send + Sync {
     fn allocate(&self, len: u64) -> io::Result<()>;
     /// Cuts the file to `len` bytes.
     fn truncate(&self, len: u64) -> io::Result<()>;
+    /// Gives back the room of what lies from `offset` on, which then reads as zeroes; the file keeps its length. Where the
+    /// file system can't, nothing happens.
+    fn give_back(&self, offset: u64) -> io::Result<()> {
+        let _ = offset;
+        Ok(())
+    }
     /// Makes its content durable (fdatasync(2)).
     fn sync(&self) -> io::Result<()>;
     /// Asks the kernel to forget what it has cached of the file and is not about to write (posix_fadvise(2)).
@@ -166,6 +172,15 @@ impl DiskFile for NativeFile {
 
     fn truncate(&self, len: u64) -> io::Result<()> {
         Ok(ftruncate(&self.0, len)?)
+    }
+
+    fn give_back(&self, offset: u64) -> io::Result<()> {
+        let len = self.len()?.saturating_sub(offset);
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        match retry(|| fallocate(&self.0, flags, offset, len)) {
+            Err(error) if error.kind() == io::ErrorKind::Unsupported => Ok(()),
+            done => done,
+        }
     }
 
     fn sync(&self) -> io::Result<()> {
