@@ -46,6 +46,7 @@
 //! | look on | [`Log::info`], [`Access::Observe`], the tool `shmlog` |
 //! | keep the latest value of something | [`Snapshot`], [`SnapshotWriter`], [`SnapshotReader`] |
 //! | join late, in step | [`Replica`], [`StateOwner`] |
+//! | make it durable, for processes that share a directory | [`Journal`], [`JournalAppender`], [`JournalReader`] |
 //! | hand regions to workers by name | [`Hub`], [`HubClient`], [`hub`] |
 //! | allocate | [`Arena`] |
 //!
@@ -62,7 +63,7 @@
 //! - A record has at most 16 MiB - 2 bytes and fits in a segment.
 //! - A process forked without exec shares its parent's handles and must neither use nor drop them;
 //!   while it lives, so do its parent's locks.
-//! - A named log on a disk is no journal: it survives processes, not power failures.
+//! - A named log on a disk is no journal: it survives processes, not power failures. A [`Journal`] does.
 //! - In a log that many appenders share, a stopped (not dead) appender in the middle of an append
 //!   holds its segment; the others go on until the log has come round to it and then learn who it is.
 //!

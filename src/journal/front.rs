@@ -92,7 +92,7 @@ impl Front {
             if is_fitting && is_tmpfs(&home) {
                 sweep(&home, owner);
                 match Self::make_at(&path, settings, owner, at, oldest) {
-                    Err(JournalError::Create(CreateError::NoSpace { .. })) => {}
+                    Err(error) if is_no_place(&error) => {}
                     made => return made,
                 }
             }
@@ -162,6 +162,18 @@ fn stem(owner: Owner) -> String {
 pub(crate) fn is_own(path: &Path, dir: &Path, names: &Names, owner: Owner) -> bool {
     let is_stemmed = path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(&stem(owner)));
     is_stemmed || path == dir.join(names.front())
+}
+
+/// Whether a front can't be where it was to be, for want of memory, names or rights; another place may do.
+fn is_no_place(error: &JournalError) -> bool {
+    use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+    match error {
+        JournalError::Create(CreateError::NoSpace { .. }) => true,
+        JournalError::Create(CreateError::Os { source, .. }) => {
+            matches!(source.kind(), PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+        }
+        _ => false,
+    }
 }
 
 fn is_tmpfs(home: &Path) -> bool {

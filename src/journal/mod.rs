@@ -26,6 +26,7 @@ mod reader;
 mod record;
 mod recover;
 mod retain;
+mod salvage;
 mod settings;
 mod shelf;
 mod sink;
@@ -69,6 +70,9 @@ pub struct Recovery {
     pub quarantined: Vec<String>,
     /// How often the journal has been recovered.
     pub generation: u64,
+    /// Records that were not in the files, but in the memory of the processes that had the journal open when flushing
+    /// failed. They are kept, and not durable yet.
+    pub salvaged: u64,
     /// The last process had closed it: nothing was scanned.
     pub was_closed: bool,
     /// Bytes that were read to find the end.

@@ -134,24 +134,31 @@ impl Opening {
             None => return Err(JournalError::NotFound { dir: self.dir.clone() }),
         };
         let boot = boot_id()?;
+        let mut failed = None;
         if let Some((front, path)) = &control.front {
             let path = &self.dir.join(path);
             let owner = Owner { front: *front, generation: control.generation, ..self.owner(&control, boot)? };
             let found = if is_trusted(path, &self.dir) { Front::find(path, owner, Access::Append)? } else { None };
             match found {
-                // All who have it open know that it failed; who comes alone begins anew.
-                Some(front) if !(is_alone && front.state.is_failed()) => return Ok((self.core(&control, front), None)),
-                _ if !is_alone => return Err(JournalError::FrontUnreachable { path: path.to_owned() }),
-                _ => {}
+                // All who have it open know that it failed; who comes alone begins anew, with what is in memory.
+                Some(front) if is_alone && front.state.is_failed() => failed = Some(front.log),
+                Some(front) => return Ok((self.core(&control, front), None)),
+                None if !is_alone => return Err(JournalError::FrontUnreachable { path: path.to_owned() }),
+                None => {}
             }
         } else if !is_alone {
             return Err(JournalError::FrontUnreachable { path: self.dir.join(self.names.front()) });
         }
-        self.begin(control, turn, boot)
+        let (control, turn) = reread_control(&*self.disk, &self.names)?.unwrap_or((control, turn));
+        let (core, mut recovery) = self.begin(control, turn, boot)?;
+        if let Some(old) = failed {
+            recovery.salvaged = core.salvage(&old)?;
+        }
+        Ok((core, Some(recovery)))
     }
 
     /// Recovers the files and makes a new front. Nobody else has the journal open.
-    fn begin(&self, control: Control, turn: u64, boot: u128) -> Result<(Core, Option<Recovery>), JournalError> {
+    fn begin(&self, control: Control, turn: u64, boot: u128) -> Result<(Core, Recovery), JournalError> {
         let (at, recovery, cursors) = recover(&*self.disk, &self.names, &control)?;
         sweep(&*self.disk, &self.names)?;
         let generation = control.generation + 1;
@@ -178,7 +185,7 @@ impl Opening {
         if let Some(old) = old.filter(|old| *old != front.path && is_own(old, &self.dir, &self.names, owner)) {
             front::remove(&old);
         }
-        Ok((self.core(&control, front), Some(recovery)))
+        Ok((self.core(&control, front), recovery))
     }
 
     fn owner(&self, control: &Control, boot: u128) -> Result<Owner, JournalError> {
@@ -261,6 +268,16 @@ pub(crate) fn read_control(disk: &dyn Disk, names: &Names) -> Result<Option<(Con
     }
 }
 
+/// Reads the control file as it is on the disk, to be written anew. After a failed write the kernel's cache may have a
+/// copy that the disk has not, and the next turn would be written over the only good one.
+pub(crate) fn reread_control(disk: &dyn Disk, names: &Names) -> Result<Option<(Control, u64)>, JournalError> {
+    if let Ok(file) = disk.open(&names.control(), Open::Write) {
+        let forgotten = file.sync().and_then(|()| file.forget_cache());
+        forgotten.map_err(|error| JournalError::os("rereading", names.control(), error))?;
+    }
+    read_control(disk, names)
+}
+
 /// Writes the control file of turn `turn`. By the holder of the open lock, or of the flush lock.
 pub(crate) fn write_control(disk: &dyn Disk, names: &Names, control: &Control, turn: u64) -> Result<(), JournalError> {
     let name = names.control();
@@ -306,7 +323,7 @@ impl Core {
         // The cursors become the last frame, where they are found without a scan.
         self.state.cursors_changed();
         self.sync_cursors()?;
-        let Some((control, turn)) = read_control(&*self.disk, &self.names)? else { return Ok(()) };
+        let Some((control, turn)) = reread_control(&*self.disk, &self.names)? else { return Ok(()) };
         let progress = self.state.progress();
         let table = self.state.cursor_table().0;
         let frame = frame_bytes(table.encode(0).len()) as u64;

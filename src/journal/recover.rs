@@ -237,8 +237,10 @@ fn cut(
     }
     let info = &files[end.file];
     let file = disk.open(&info.name, Open::Write).map_err(|error| os("opening", &info.name, error))?;
-    let torn = keep_torn(disk, &*file, end, &names.torn(end.seq, recovery.generation))
-        .map_err(|error| os("keeping the torn end of", &info.name, error))?;
+    let torn = keep_torn(disk, &*file, end, &names.torn(end.seq, recovery.generation)).map_err(|error| {
+        let wanted_bytes = file.len().unwrap_or(0).saturating_sub(end.offset);
+        JournalError::disk("keeping the torn end of", &info.name, wanted_bytes, error)
+    })?;
     if let Some((name, bytes)) = torn {
         recovery.torn_bytes = bytes;
         recovery.quarantined.push(name);

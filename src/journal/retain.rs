@@ -9,7 +9,7 @@ use crate::journal::core::{Core, Lead};
 use crate::journal::files;
 use crate::journal::flush::Flusher;
 use crate::journal::format::header::NO_FILE;
-use crate::journal::open::{read_control, write_control};
+use crate::journal::open::{reread_control, write_control};
 use crate::sys::disk::Open;
 use std::time::Duration;
 
@@ -80,7 +80,7 @@ fn prune(core: &Core, before: u64) -> Result<u64, JournalError> {
         return Ok(core.state.oldest());
     }
     let lost = || JournalError::Control { file: core.names.control() };
-    let (mut control, turn) = read_control(&*core.disk, &core.names)?.ok_or_else(lost)?;
+    let (mut control, turn) = reread_control(&*core.disk, &core.names)?.ok_or_else(lost)?;
     control.oldest = oldest;
     control.durable = control.durable.max(progress.durable.seq);
     write_control(&*core.disk, &core.names, &control, turn + 1)?;

@@ -153,7 +153,7 @@ impl LogBuilder {
         self
     }
 
-    /// The number of the first record, at most [`MAX_BASE`].
+    /// The number of the first record, at most `MAX_BASE` of the tip.
     pub(crate) fn first_seq(mut self, first_seq: u64) -> Self {
         self.first_seq = first_seq;
         self
