@@ -137,6 +137,17 @@ pub enum JournalError {
         /// The record.
         seq: u64,
     },
+    /// Others have it open.
+    #[error("the journal is open in other processes: close it there first")]
+    InUse,
+    /// Records that a repair went on without.
+    #[error("records {from} to {} are lost: the journal was repaired without them", to.saturating_sub(1))]
+    Lost {
+        /// The first one.
+        from: u64,
+        /// The first one after them.
+        to: u64,
+    },
     /// The record was deleted.
     #[error("record {seq} was deleted")]
     Deleted {

@@ -163,6 +163,31 @@ pub(crate) fn are_all_deleted(disk: &dyn Disk, names: &Names, header: &Header, n
     Ok(marks_of(disk, names, header)?.is_some_and(|marks| marks.count_below(count) == count))
 }
 
+/// Gives the marks of the records from `first` on to the file that begins there and has the same salt.
+pub(crate) fn move_marks(disk: &dyn Disk, names: &Names, header: &Header, first: u64) -> io::Result<()> {
+    let Some(marks) = marks_of(disk, names, header)? else { return Ok(()) };
+    let skipped = first - header.first;
+    let moved: Vec<u32> = (skipped..marks.bits.len() as u64 * 64)
+        .filter(|&index| marks.has(index))
+        .filter_map(|index| u32::try_from(index - skipped).ok())
+        .collect();
+    write_marks(disk, names, first, marks.salt, &moved)
+}
+
+/// Makes the file of marks of a file of records.
+fn write_marks(disk: &dyn Disk, names: &Names, first: u64, salt: Salt, marks: &[u32]) -> io::Result<()> {
+    let draft = names.marks_draft();
+    let file = disk.open(&draft, Open::Create)?;
+    let mut frames = Vec::new();
+    for list in marks.chunks(1 << 20) {
+        encode(&mut frames, salt, FrameKind::Deletes, first, list.as_bytes());
+    }
+    file.write_at(&frames, 0)?;
+    file.sync()?;
+    disk.rename(&draft, &names.marks(first))?;
+    disk.sync()
+}
+
 /// Takes back the marks of records from `end` on, which are not there any more: others will have their numbers.
 pub(crate) fn cut_marks(disk: &dyn Disk, names: &Names, header: &Header, end: u64) -> io::Result<()> {
     let Some(marks) = marks_of(disk, names, header)? else { return Ok(()) };
@@ -172,16 +197,7 @@ pub(crate) fn cut_marks(disk: &dyn Disk, names: &Names, header: &Header, end: u6
     if kept.len() as u64 == marks.count_below(marks.bits.len() as u64 * 64) {
         return Ok(());
     }
-    let draft = names.marks_draft();
-    let file = disk.open(&draft, Open::Create)?;
-    let mut frames = Vec::new();
-    for list in kept.chunks(1 << 20) {
-        encode(&mut frames, marks.salt, FrameKind::Deletes, header.first, list.as_bytes());
-    }
-    file.write_at(&frames, 0)?;
-    file.sync()?;
-    disk.rename(&draft, &names.marks(header.first))?;
-    disk.sync()
+    write_marks(disk, names, header.first, marks.salt, &kept)
 }
 
 impl Core {

@@ -25,6 +25,7 @@ mod open;
 mod reader;
 mod record;
 mod recover;
+mod repair;
 mod retain;
 mod salvage;
 mod settings;
@@ -42,6 +43,7 @@ pub use cursors::JournalCursor;
 pub use durable::OnDurable;
 pub use reader::{JournalReader, JournalReaderBuilder};
 pub use record::{JournalParts, JournalRecord};
+pub use repair::Repaired;
 pub use retain::Retain;
 pub use settings::{Flush, FrontHome};
 pub use slot::JournalSlot;
@@ -306,6 +308,16 @@ impl Journal {
         progress: impl FnMut(&VerifyProgress),
     ) -> Result<Verified, JournalError> {
         verify::verify(dir.as_ref(), prefix, progress)
+    }
+
+    /// Makes a journal usable again from which records are gone, in `dir`, whose files begin with `prefix`: what can't be
+    /// read is put aside, what is left keeps its numbers, and readers learn what is missing ([`JournalError::Lost`]). See
+    /// [`Journal::verify`] first.
+    ///
+    /// # Errors
+    /// [`JournalError::InUse`]; what the system says. It may be made again.
+    pub fn repair(dir: impl AsRef<Path>, prefix: &str) -> Result<Repaired, JournalError> {
+        open::repair_at(dir.as_ref(), prefix)
     }
 
     /// Makes everything durable and closes the journal, if this is the last clone and no handle is left; otherwise it

@@ -18,6 +18,7 @@ use crate::journal::format::{JOURNAL_VERSION, Unfit};
 use crate::journal::front::{self, Front, boot_id, is_own, is_trusted};
 use crate::journal::names::Names;
 use crate::journal::recover::{recover, sweep};
+use crate::journal::repair::{Repaired, repair};
 use crate::journal::settings::Settings;
 use crate::journal::state::Owner;
 use crate::log::Access;
@@ -230,19 +231,51 @@ impl Opening {
             cursors: None,
             front: None,
         };
-        let (draft, name) = (self.names.control_draft(), self.names.control());
-        let make = || -> io::Result<()> {
-            let file = self.disk.open(&draft, Open::Create)?;
-            file.allocate(CONTROL_BYTES as u64)?;
-            let (at, bytes) = control.encode(1);
-            file.write_at(&bytes, at)?;
-            file.sync()?;
-            self.disk.rename(&draft, &name)?;
-            self.disk.sync()
-        };
-        make().map_err(|error| JournalError::disk("making", &name, CONTROL_BYTES as u64, error))?;
+        make_control(&*self.disk, &self.names, &control)?;
         Ok((control, 1))
     }
+}
+
+/// Makes the control file, with turn 1.
+pub(crate) fn make_control(disk: &dyn Disk, names: &Names, control: &Control) -> Result<(), JournalError> {
+    let (draft, name) = (names.control_draft(), names.control());
+    let make = || -> io::Result<()> {
+        let file = disk.open(&draft, Open::Create)?;
+        file.allocate(CONTROL_BYTES as u64)?;
+        let (at, bytes) = control.encode(1);
+        file.write_at(&bytes, at)?;
+        file.sync()?;
+        disk.rename(&draft, &name)?;
+        disk.sync()
+    };
+    make().map_err(|error| JournalError::disk("making", &name, CONTROL_BYTES as u64, error))
+}
+
+/// Repairs the journal in `dir`, which nobody has open.
+pub(crate) fn repair_at(dir: &Path, prefix: &str) -> Result<Repaired, JournalError> {
+    let settings = Settings { prefix: prefix.to_owned(), has_thread: false, ..Settings::default() };
+    settings.check()?;
+    // If nothing keeps it from being opened, what is in memory is in the files when it is closed.
+    match open(dir, &settings, false) {
+        Ok((core, _)) => core.close()?,
+        Err(JournalError::Control { .. } | JournalError::Damaged { .. } | JournalError::FileLost { .. }) => {}
+        Err(error) => return Err(error),
+    }
+    let disk = NativeDisk::open(dir, settings.mode);
+    let disk = disk.map_err(|error| JournalError::os("opening", dir.display().to_string(), error))?;
+    let names = Names::new(prefix);
+    let locks = open_locks(&disk, &names, dir, false)?;
+    let opening = Opening { disk: Arc::new(disk), names, locks, dir: dir.to_owned(), settings };
+    opening.lock()?;
+    let repaired = match opening.try_lock(USE_LOCK, Mode::Alone) {
+        Ok(true) => repair(&*opening.disk, &opening.names),
+        Ok(false) => Err(JournalError::InUse),
+        Err(error) => Err(error),
+    };
+    for byte in [USE_LOCK, OPEN_LOCK] {
+        let _ = lock::unlock(opening.locks.fd(), byte);
+    }
+    repaired
 }
 
 /// Reads the control file, and its turn. `None`: there is no journal.

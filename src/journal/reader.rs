@@ -3,6 +3,7 @@
 use crate::error::{JoinError, JournalError, ReadError};
 use crate::journal::core::Core;
 use crate::journal::deleted::Deleted;
+use crate::journal::files;
 use crate::journal::record::JournalRecord;
 use crate::journal::shelf::Shelf;
 use crate::journal::stream::FrameStream;
@@ -331,6 +332,14 @@ impl JournalReader {
         }
         // Another file may have begun since; or this one is gone.
         let now = self.shelf.file_of(&inner.core, self.next)?;
+        if let Some(to) = *after {
+            let gap_from = files::open(&*inner.core.disk, &inner.core.names, inner.core.id, to)?.header.gap_from();
+            if gap_from == self.next {
+                let from = std::mem::replace(&mut self.next, to);
+                self.source = Source::None;
+                return Err(JournalError::Lost { from, to });
+            }
+        }
         if now == Some((frames.first(), *after)) && self.next >= inner.core.state.oldest() {
             return Err(self.damaged());
         }

@@ -103,7 +103,7 @@ fn check_chain(files: &[FileInfo], oldest: u64) -> Result<(), JournalError> {
     let lost =
         |file: &FileInfo, from| Err(JournalError::FileLost { file: file.name.clone(), from, to: file.header.first });
     if let Some(first) = files.first()
-        && first.header.first > oldest
+        && first.header.gap_from() > oldest
     {
         return lost(first, oldest);
     }
@@ -173,7 +173,7 @@ fn find_end(disk: &dyn Disk, names: &Names, files: &[FileInfo], durable: u64) ->
         file.sync().map_err(os("syncing"))?;
         file.forget_cache().map_err(os("reading"))?;
         let mut frames = FrameStream::of_file(file, info.header.frame_salt(), info.header.first);
-        let end = files.get(index + 1).map_or(u64::MAX, |next| next.header.first);
+        let end = files.get(index + 1).map_or(u64::MAX, |next| next.header.gap_from());
         let mut has_cursors = false;
         while frames.seq() < end
             && let Some(frame) = frames.next().map_err(os("reading"))?

@@ -73,6 +73,12 @@ impl Shelf {
         if seq < core.state.oldest() {
             return Ok(None);
         }
+        if let Some(&to) = self.firsts.get(self.firsts.partition_point(|&other| other <= seq)) {
+            let from = files::open(&*core.disk, &core.names, core.id, to)?.header.gap_from();
+            if (from..to).contains(&seq) {
+                return Err(JournalError::Lost { from, to });
+            }
+        }
         let index = usize::try_from(seq - first).unwrap_or(usize::MAX);
         let offset = sheet.offsets.get(index).map_or(sheet.offsets.end_bytes(), |offset| offset as u64 * 8);
         Err(JournalError::Damaged { file: core.names.log(first), offset, seq, durable: core.state.durable() })

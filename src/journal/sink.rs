@@ -41,6 +41,7 @@ impl Flusher {
             durable: progress.durable.seq,
             salt: random_salt().map_err(|error| JournalError::os("drawing a salt for", &name, error))?,
             created_unix_ns: unix_ns(),
+            missing: 0,
         };
         let begin = || -> io::Result<Arc<dyn DiskFile>> {
             let file = core.disk.open(&spare, Open::Write)?;

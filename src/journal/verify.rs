@@ -87,6 +87,8 @@ pub struct Verified {
     pub durable: u64,
     /// The cursors in the files, and where they are.
     pub cursors: Vec<(String, u64)>,
+    /// Records that a repair went on without: the first of a run, and the first one after it.
+    pub missing: Vec<(u64, u64)>,
     /// What is wrong; nothing, if it is empty.
     pub problems: Vec<Problem>,
 }
@@ -187,6 +189,13 @@ impl Look<'_> {
         self.found.durable = self.found.durable.max(header.durable);
         // Records between this file and what was found before it.
         let end = self.previous.map_or(self.found.end.max(first), |(_, end)| end);
+        let end = if header.missing > 0 && end == header.gap_from() {
+            // Known to be.
+            self.found.missing.push((end, first));
+            first
+        } else {
+            end
+        };
         if end < first {
             let is_emptied = |before: &Header| are_all_deleted(self.disk, self.names, before, first).unwrap_or(false);
             if end != self.previous.map_or(0, |(before, _)| before) || !self.header.as_ref().is_some_and(is_emptied) {

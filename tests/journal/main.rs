@@ -7,6 +7,7 @@ mod cursors;
 mod deletion;
 mod home;
 mod index;
+mod repair;
 mod retention;
 mod told;
 mod verify;

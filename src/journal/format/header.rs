@@ -26,6 +26,8 @@ pub(crate) struct Header {
     pub(crate) salt: u64,
     /// Nanoseconds since 1970.
     pub(crate) created_unix_ns: u64,
+    /// How many records are missing before the first one: a repair went on without them.
+    pub(crate) missing: u64,
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -41,7 +43,8 @@ struct Raw {
     durable: u64,
     salt: u64,
     created_unix_ns: u64,
-    reserved: [u64; 5],
+    missing: u64,
+    reserved: [u64; 4],
     crc: u32,
     padding: u32,
 }
@@ -67,7 +70,8 @@ impl Header {
             durable: self.durable,
             salt: self.salt,
             created_unix_ns: self.created_unix_ns,
-            reserved: [0; 5],
+            missing: self.missing,
+            reserved: [0; 4],
             crc: 0,
             padding: 0,
         };
@@ -98,7 +102,13 @@ impl Header {
             durable: raw.durable,
             salt: raw.salt,
             created_unix_ns: raw.created_unix_ns,
+            missing: raw.missing,
         })
+    }
+
+    /// The record that would come after the last one of the file before.
+    pub(crate) fn gap_from(&self) -> u64 {
+        self.first.saturating_sub(self.missing)
     }
 
     /// What the checksums of the file's frames begin with.
@@ -120,6 +130,7 @@ mod tests {
             durable: 990,
             salt: 0x1234_5678_9abc_def0,
             created_unix_ns: 5,
+            missing: 2,
         }
     }
 

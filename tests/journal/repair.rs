@@ -1,0 +1,144 @@
+//! Going on without what is lost, when told to.
+
+use shmlog::{Journal, JournalBuilder, JournalError, Repaired, Start};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+const COUNT: u64 = 500;
+
+fn small() -> JournalBuilder {
+    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10).thread(false)
+}
+
+/// Some records are deleted before.
+fn is_deleted(seq: u64) -> bool {
+    seq % 30 == 7
+}
+
+fn journal() -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = small().open(dir.path()).unwrap();
+    let mut appender = journal.appender().unwrap();
+    for number in 0..COUNT {
+        appender.append_durable(&[number.to_le_bytes()[0]; 500]).unwrap();
+    }
+    journal.delete(&(0..COUNT).filter(|&seq| is_deleted(seq)).collect::<Vec<_>>()).unwrap();
+    journal.cursor("half way").unwrap().advance(COUNT / 2).unwrap();
+    dir
+}
+
+fn logs(dir: &Path) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|found| found == "log"));
+    files.sort();
+    files
+}
+
+fn first_of(file: &Path) -> u64 {
+    file.file_stem().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+fn flip(file: &Path, at: u64) {
+    let file = std::fs::File::options().read(true).write(true).open(file).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 16], at).unwrap();
+}
+
+/// Repairs, and makes sure that all but `lost` is there, and that the journal goes on.
+fn repair(dir: &Path, oldest: u64, lost: &[(u64, u64)]) -> Repaired {
+    let repaired = Journal::repair(dir, "").unwrap();
+    let again = Journal::repair(dir, "").unwrap();
+    assert_eq!(again, Repaired::default(), "once is enough");
+    for round in 0..2_u64 {
+        let journal = small().open(dir).unwrap();
+        let end = COUNT + round;
+        assert_eq!((journal.oldest(), journal.next_seq()), (oldest, end));
+        assert_eq!(journal.cursors(), [("half way".to_owned(), COUNT / 2)]);
+        let mut reader = journal.reader(Start::Oldest).unwrap();
+        let (mut next, mut found) = (oldest, Vec::new());
+        loop {
+            match reader.try_next() {
+                Ok(Some(record)) => {
+                    assert_eq!(record.bytes(), [record.seq().to_le_bytes()[0]; 500]);
+                    assert!((next..record.seq()).all(is_deleted), "{next} to {}", record.seq());
+                    next = record.seq() + 1;
+                }
+                Ok(None) => break,
+                Err(JournalError::Lost { from, to }) => {
+                    assert!((next..from).all(is_deleted));
+                    found.push((from, to));
+                    next = to;
+                }
+                Err(error) => panic!("{error}"),
+            }
+        }
+        assert_eq!((next, found.as_slice()), (end, lost));
+        for &(from, to) in lost {
+            let got = reader.get(from + (to - from) / 2);
+            assert!(matches!(got, Err(JournalError::Lost { .. } | JournalError::Deleted { .. })), "{got:?}");
+        }
+        journal.appender().unwrap().append_durable(&[end.to_le_bytes()[0]; 500]).unwrap();
+    }
+    let verified = Journal::verify(dir, "", |_| {}).unwrap();
+    assert_eq!((verified.problems.as_slice(), verified.missing.as_slice()), (&[][..], lost));
+    repaired
+}
+
+#[test]
+fn a_sound_journal_needs_none() {
+    let dir = journal();
+    assert_eq!(repair(dir.path(), 0, &[]), Repaired::default());
+}
+
+#[test]
+fn damage_in_the_middle_costs_what_is_damaged() {
+    let dir = journal();
+    let file = &logs(dir.path())[1];
+    // Two records of one file, and one of another.
+    flip(file, 20_000);
+    flip(file, 40_000);
+    flip(&logs(dir.path())[3], 4096 + 700);
+    let lost = Journal::verify(dir.path(), "", |_| {}).unwrap();
+    assert_eq!(lost.problems.len(), 3);
+    let ranges: Vec<_> = lost
+        .problems
+        .iter()
+        .map(|problem| match problem {
+            shmlog::Problem::Lost { from, to, .. } => (*from, *to),
+            other => panic!("{other}"),
+        })
+        .collect();
+    let repaired = repair(dir.path(), 0, &ranges);
+    assert_eq!((repaired.lost, repaired.aside.len(), repaired.made_control), (ranges, 3, false));
+}
+
+#[test]
+fn a_missing_file_and_a_damaged_header_cost_their_records() {
+    let dir = journal();
+    let files = logs(dir.path());
+    std::fs::remove_file(&files[1]).unwrap();
+    flip(&files[3], 50);
+    assert!(small().open(dir.path()).is_err());
+    let range = |at: usize| (first_of(&files[at]), first_of(&files[at + 1]));
+    let repaired = repair(dir.path(), 0, &[range(1), range(3)]);
+    assert_eq!((repaired.lost.len(), repaired.aside.len()), (2, 1));
+}
+
+#[test]
+fn the_first_file_can_be_missing_and_the_control_file_too() {
+    let dir = journal();
+    let files = logs(dir.path());
+    std::fs::remove_file(&files[0]).unwrap();
+    std::fs::write(dir.path().join("control"), [0; 8192]).unwrap();
+    assert!(matches!(small().open(dir.path()), Err(JournalError::Control { .. })));
+    let repaired = repair(dir.path(), first_of(&files[1]), &[]);
+    assert!(repaired.made_control && repaired.lost.is_empty(), "nobody knows that there was more: {repaired:?}");
+}
+
+#[test]
+fn one_that_is_in_use_is_left_alone() {
+    let dir = journal();
+    let _open = small().open(dir.path()).unwrap();
+    assert!(matches!(Journal::repair(dir.path(), ""), Err(JournalError::InUse)));
+}
