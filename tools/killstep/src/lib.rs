@@ -18,6 +18,8 @@ pub mod told;
 pub mod victim;
 
 mod arena_stage;
+mod journal_play;
+mod journal_stage;
 mod lines;
 mod log_play;
 mod log_stage;
@@ -33,7 +35,12 @@ use crate::stage::Operation;
 
 /// All operations.
 pub fn operations() -> Vec<Box<dyn Operation>> {
-    let all =
-        [log_table::operations(), slot_table::operations(), replica_stage::operations(), arena_stage::operations()];
+    let all = [
+        log_table::operations(),
+        slot_table::operations(),
+        replica_stage::operations(),
+        arena_stage::operations(),
+        journal_stage::operations(),
+    ];
     all.into_iter().flatten().collect()
 }

@@ -1,11 +1,13 @@
 //! Looks at logs: what they are and who is attached (`info`), what they hold (`dump`); and at snapshots (`slots`).
 //!
-//! It takes no part: regions are mapped read-only, nobody waits for it, and nothing is written to them.
+//! It takes no part in these: regions are mapped read-only, nobody waits for it, and nothing is written to them. A journal it
+//! opens as any process does (`journal`).
 
 mod dump;
 mod escape;
 mod find;
 mod info;
+mod journal;
 mod print;
 mod slots;
 mod table;
@@ -39,6 +41,9 @@ enum Command {
     Dump(dump::Options),
     /// What a snapshot is and holds: its slots, their versions and writers, and who pins.
     Slots(slots::Options),
+    /// A journal: what it holds, whether it is sound; repairs it, gives up records, sets cursors.
+    #[command(subcommand)]
+    Journal(journal::Action),
 }
 
 fn main() -> ExitCode {
@@ -48,6 +53,7 @@ fn main() -> ExitCode {
         Command::Info { log, json } => info::run(&log, json, &mut out),
         Command::Dump(options) => dump::run(&options, &mut out),
         Command::Slots(options) => slots::run(&options, &mut out),
+        Command::Journal(action) => journal::run(&action, &mut out),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -3,7 +3,7 @@
 use crate::escape::{hex, text};
 use clap::ValueEnum;
 use serde_json::{Value, json};
-use shmlog::{ReadError, Record};
+use shmlog::{JournalRecord, ReadError, Record};
 use std::io::{self, Write};
 
 /// How records are written.
@@ -42,6 +42,17 @@ impl Copied {
         let pieces = record.parts().map(|part| {
             let part = part?;
             let bytes = if format == Format::Length { Vec::new() } else { part.to_vec()? };
+            Ok(Piece { len_bytes: part.len(), bytes })
+        });
+        let pieces = pieces.collect::<Result<_, ReadError>>()?;
+        Ok(Self { seq: record.seq(), len_bytes: record.len(), is_batch: record.is_batch(), pieces })
+    }
+
+    /// Copies what `format` needs of a journal's record.
+    pub(crate) fn of_journal(record: &JournalRecord<'_>, format: Format) -> Result<Self, ReadError> {
+        let pieces = record.parts().map(|part| {
+            let part = part?;
+            let bytes = if format == Format::Length { Vec::new() } else { part.to_vec() };
             Ok(Piece { len_bytes: part.len(), bytes })
         });
         let pieces = pieces.collect::<Result<_, ReadError>>()?;

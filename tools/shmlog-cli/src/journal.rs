@@ -1,0 +1,225 @@
+//! `shmlog journal`: what is said and done about a journal's directory.
+
+use crate::escape::text;
+use crate::print::{Copied, Format};
+use crate::table;
+use crate::units::size;
+use anyhow::{Result, bail};
+use clap::{Args, Subcommand};
+use indicatif::{ProgressBar, ProgressStyle};
+use serde_json::json;
+use shmlog::{Journal, JournalError, Start, Verified};
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// What to do with a journal.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Action {
+    /// What it holds: records, files, cursors, what was found when it was opened. Opens it as any process does.
+    Info(Place),
+    /// Its records.
+    Dump {
+        #[command(flatten)]
+        place: Place,
+        /// First record; the oldest by default.
+        #[arg(long, value_name = "SEQ")]
+        from: Option<u64>,
+        /// Stop before this record.
+        #[arg(long, value_name = "SEQ")]
+        to: Option<u64>,
+        /// How to write records.
+        #[arg(long, value_enum, default_value_t = Format::Hex)]
+        format: Format,
+    },
+    /// Reads all of it: checksums, indexes, cursors, missing files. Changes nothing; exit code 1 if anything is wrong.
+    Verify(Place),
+    /// Goes on without records that are gone: what can't be read is put aside. See `verify` first.
+    Repair(Place),
+    /// Gives up the records before one.
+    Prune {
+        #[command(flatten)]
+        place: Place,
+        /// The first record to keep.
+        #[arg(long, value_name = "SEQ")]
+        before: u64,
+    },
+    /// The named cursors, and the records they are at; or sets or removes one.
+    Cursors {
+        #[command(flatten)]
+        place: Place,
+        /// Set this cursor, as NAME=SEQ, back or forth.
+        #[arg(long, value_name = "NAME=SEQ")]
+        set: Option<String>,
+        /// Remove this cursor.
+        #[arg(long, value_name = "NAME")]
+        remove: Option<String>,
+    },
+}
+
+/// Which journal.
+#[derive(Debug, Args)]
+pub(crate) struct Place {
+    /// Its directory.
+    dir: PathBuf,
+    /// What its files' names begin with.
+    #[arg(long, default_value = "")]
+    prefix: String,
+    /// One JSON object.
+    #[arg(long)]
+    json: bool,
+}
+
+impl Place {
+    fn open(&self) -> Result<Journal, JournalError> {
+        Journal::builder().prefix(&self.prefix).thread(false).open_existing(&self.dir)
+    }
+}
+
+/// Does it.
+pub(crate) fn run(action: &Action, out: &mut impl Write) -> Result<()> {
+    match action {
+        Action::Info(place) => info(place, out),
+        Action::Dump { place, from, to, format } => dump(place, *from, to.unwrap_or(u64::MAX), *format, out),
+        Action::Verify(place) => verify(place, out),
+        Action::Repair(place) => repair(place, out),
+        Action::Prune { place, before } => {
+            let oldest = place.open()?.prune(*before)?;
+            if place.json {
+                return Ok(writeln!(out, "{}", json!({ "oldest": oldest }))?);
+            }
+            Ok(writeln!(out, "the oldest record is {oldest}")?)
+        }
+        Action::Cursors { place, set, remove } => cursors(place, set.as_deref(), remove.as_deref(), out),
+    }
+}
+
+fn info(place: &Place, out: &mut impl Write) -> Result<()> {
+    let journal = place.open()?;
+    let (oldest, next, durable) = (journal.oldest(), journal.next_seq(), journal.durable());
+    let cursors = journal.cursors();
+    let front = journal.front().info();
+    if place.json {
+        let cursors: serde_json::Map<_, _> = cursors.into_iter().map(|(name, seq)| (name, json!(seq))).collect();
+        let about = json!({
+            "oldest": oldest, "next": next, "durable": durable, "cursors": cursors, "front_bytes": front.region_bytes,
+            "participants": front.participants.len(), "recovered": journal.recovery().map(|found| json!({
+                "durable": found.durable, "kept": found.kept, "torn_bytes": found.torn_bytes,
+                "quarantined": found.quarantined, "generation": found.generation, "was_closed": found.was_closed,
+            })),
+        });
+        return Ok(writeln!(out, "{about}")?);
+    }
+    writeln!(out, "records      {oldest} to {next}, durable below {durable}")?;
+    writeln!(out, "front        {}, {} participants", size(front.region_bytes), front.participants.len())?;
+    if let Some(found) = journal.recovery().filter(|found| !found.was_closed) {
+        let torn = size(found.torn_bytes);
+        writeln!(out, "recovered    kept below {}, {torn} torn {}", found.kept, found.quarantined.join(" "))?;
+    }
+    for (name, seq) in cursors {
+        writeln!(out, "cursor       {} at {seq}, {} behind", text(name.as_bytes()), next.saturating_sub(seq))?;
+    }
+    Ok(())
+}
+
+fn dump(place: &Place, from: Option<u64>, to: u64, format: Format, out: &mut impl Write) -> Result<()> {
+    let journal = place.open()?;
+    let end = journal.next_seq().min(to);
+    let mut reader = journal.reader(from.map_or(Start::Oldest, Start::At))?;
+    while reader.position() < end {
+        match reader.try_next() {
+            Ok(Some(record)) if record.seq() < end => Copied::of_journal(&record, format)?.write(format, out)?,
+            Ok(_) => break,
+            Err(error @ (JournalError::Lagged { .. } | JournalError::Lost { .. })) => {
+                // Best effort: there may be no standard error.
+                let _ = writeln!(io::stderr(), "shmlog: {error}");
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    Ok(out.flush()?)
+}
+
+fn verify(place: &Place, out: &mut impl Write) -> Result<()> {
+    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template("{bar:40} {bytes}/{total_bytes} {msg}")?);
+    let found = Journal::verify(&place.dir, &place.prefix, |progress| {
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.done_bytes);
+        bar.set_message(progress.file.clone());
+    });
+    bar.finish_and_clear();
+    let found = found?;
+    if place.json {
+        writeln!(out, "{}", as_json(&found))?;
+    } else {
+        let bytes = size(found.bytes);
+        writeln!(
+            out,
+            "{} records in {} files, {bytes}: {} to {}",
+            found.records, found.files, found.oldest, found.end
+        )?;
+        for (from, to) in &found.missing {
+            writeln!(out, "missing since a repair: records {from} to {}", to.saturating_sub(1))?;
+        }
+        for problem in &found.problems {
+            writeln!(out, "{problem}")?;
+        }
+    }
+    out.flush()?;
+    if found.problems.is_empty() { Ok(()) } else { bail!("{} problems were found", found.problems.len()) }
+}
+
+fn as_json(found: &Verified) -> serde_json::Value {
+    let problems: Vec<_> = found.problems.iter().map(ToString::to_string).collect();
+    json!({
+        "files": found.files, "bytes": found.bytes, "records": found.records, "oldest": found.oldest, "end": found.end,
+        "durable": found.durable, "missing": found.missing, "problems": problems,
+    })
+}
+
+fn repair(place: &Place, out: &mut impl Write) -> Result<()> {
+    let done = Journal::repair(&place.dir, &place.prefix)?;
+    if place.json {
+        let done = json!({ "lost": done.lost, "aside": done.aside, "made_control": done.made_control });
+        return Ok(writeln!(out, "{done}")?);
+    }
+    for (from, to) in &done.lost {
+        writeln!(out, "records {from} to {} are gone", to.saturating_sub(1))?;
+    }
+    for file in &done.aside {
+        writeln!(out, "put aside: {file}")?;
+    }
+    if done.made_control {
+        writeln!(out, "the control file was made anew")?;
+    }
+    if done.lost.is_empty() && done.aside.is_empty() && !done.made_control {
+        writeln!(out, "there was nothing to repair")?;
+    }
+    Ok(())
+}
+
+fn cursors(place: &Place, set: Option<&str>, remove: Option<&str>, out: &mut impl Write) -> Result<()> {
+    let journal = place.open()?;
+    if let Some(text) = set {
+        let Some((name, Ok(seq))) = text.rsplit_once('=').map(|(name, seq)| (name, seq.parse())) else {
+            bail!("{text:?} is not of the form NAME=SEQ");
+        };
+        let cursor = journal.cursor(name)?;
+        cursor.set(seq)?;
+        cursor.sync()?;
+    }
+    if let Some(name) = remove {
+        if !journal.cursors().iter().any(|(known, _)| known == name) {
+            bail!("there is no cursor {name:?}");
+        }
+        journal.cursor(name)?.remove()?;
+    }
+    let cursors = journal.cursors();
+    if place.json {
+        let all: serde_json::Map<_, _> = cursors.into_iter().map(|(name, seq)| (name, json!(seq))).collect();
+        return Ok(writeln!(out, "{}", serde_json::Value::Object(all))?);
+    }
+    let next = journal.next_seq();
+    let row =
+        |(name, seq): (String, u64)| [text(name.as_bytes()), seq.to_string(), next.saturating_sub(seq).to_string()];
+    Ok(table::write(["cursor", "record", "behind"], cursors.into_iter().map(row), out)?)
+}

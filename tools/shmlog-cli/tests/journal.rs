@@ -1,0 +1,71 @@
+//! The tool and a journal's directory.
+
+mod common;
+
+use common::{bad, good};
+use serde_json::Value;
+use shmlog::Journal;
+use std::path::Path;
+
+fn journal(dir: &Path) {
+    let journal = Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10).open(dir).unwrap();
+    let mut appender = journal.appender().unwrap();
+    for number in 0..300_u64 {
+        appender.append_durable(&[number.to_le_bytes()[0]; 500]).unwrap();
+    }
+    appender.append_parts(&[b"one", b"two\x1b"]).unwrap();
+    journal.cursor("risk").unwrap().advance(7).unwrap();
+}
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn a_sound_journal_is_shown() {
+    let dir = tempfile::tempdir().unwrap();
+    journal(dir.path());
+    let info = good(&["journal", "info"], dir.path());
+    assert!(info.contains("records      0 to 301, durable below 301"), "{info}");
+    assert!(info.contains("cursor       risk at 7, 294 behind"), "{info}");
+    let info = json(&good(&["journal", "info", "--json"], dir.path()));
+    assert_eq!((&info["next"], &info["cursors"]["risk"]), (&301.into(), &7.into()));
+    assert!(good(&["journal", "verify"], dir.path()).starts_with("301 records in 3 files"));
+    let dump = good(&["journal", "dump", "--from", "299", "--format", "text"], dir.path());
+    assert_eq!(dump.lines().skip(1).collect::<Vec<_>>(), ["300.0\t3\tone", "300.1\t4\ttwo\\u{1b}"]);
+    let lengths = good(&["journal", "dump", "--to", "2", "--format", "length"], dir.path());
+    assert_eq!(lengths, "0\t500\n1\t500\n");
+    assert_eq!(good(&["journal", "repair"], dir.path()), "there was nothing to repair\n");
+}
+
+#[test]
+fn cursors_and_the_oldest_record_are_set() {
+    let dir = tempfile::tempdir().unwrap();
+    journal(dir.path());
+    let table = good(&["journal", "cursors", "--set", "new=100"], dir.path());
+    assert_eq!(table.split_whitespace().skip(3).collect::<Vec<_>>(), ["risk", "7", "294", "new", "100", "201"]);
+    let left = good(&["journal", "cursors", "--remove", "risk", "--json"], dir.path());
+    assert_eq!(json(&left), serde_json::json!({ "new": 100 }));
+    assert!(bad(&["journal", "cursors", "--remove", "risk"], dir.path()).contains("there is no cursor"));
+    assert!(bad(&["journal", "cursors", "--set", "risk"], dir.path()).contains("NAME=SEQ"));
+    assert_eq!(good(&["journal", "prune", "--before", "200"], dir.path()), "the oldest record is 200\n");
+    assert!(bad(&["journal", "dump", "--from", "5"], dir.path()).contains("given up"));
+}
+
+#[test]
+fn damage_is_found_and_repaired() {
+    let dir = tempfile::tempdir().unwrap();
+    journal(dir.path());
+    let file = dir.path().join("00000000000000000000.log");
+    let mut bytes = std::fs::read(&file).unwrap();
+    bytes[30_000] ^= 1;
+    std::fs::write(&file, bytes).unwrap();
+    let output = common::run(&["journal", "verify"], dir.path());
+    let text = String::from_utf8(output.stdout).unwrap();
+    assert!(!output.status.success() && text.contains("00000000000000000000.log: records 47 to 47 are gone"), "{text}");
+    let repaired = good(&["journal", "repair"], dir.path());
+    assert!(repaired.starts_with("records 47 to 47 are gone\nput aside: "), "{repaired}");
+    let found = json(&good(&["journal", "verify", "--json"], dir.path()));
+    assert_eq!(found["missing"], serde_json::json!([[47, 48]]));
+    assert!(bad(&["journal", "info"], &dir.path().join("no")).contains("no journal there"));
+}
