@@ -54,7 +54,9 @@ pub(crate) fn open(dir: &Path, settings: &Settings, is_made: bool) -> Result<(Co
 fn make_directory(dir: &Path, mode: u32) -> Result<(), JournalError> {
     // Who may read or write the files may look them up.
     let mode = mode | (mode & 0o444) >> 2;
-    let made = DirBuilder::new().recursive(true).mode(mode).create(dir);
+    let parents = dir.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let made = parents.and_then(|()| DirBuilder::new().mode(mode).create(dir));
+    let made = made.or_else(|error| if dir.is_dir() { Ok(()) } else { Err(error) });
     made.map_err(|error| JournalError::os("making", dir.display().to_string(), error))
 }
 

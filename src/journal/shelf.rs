@@ -122,9 +122,10 @@ impl Sheet {
         let head = Head::of(words.get(offset)?.load(Relaxed))?;
         let from = offset + HEAD_BYTES / 8;
         let payload = words.get(from..from + head.len_bytes.div_ceil(8))?;
-        to.resize(head.len_bytes, 0);
+        to.resize(head.padded_bytes(), 0);
         copy::read(payload, to);
         let is_it = head.kind.is_record() && head.is_valid(self.salt, seq, to) && !self.region.was_lost();
+        to.truncate(head.len_bytes);
         is_it.then_some(head.kind == FrameKind::Batch)
     }
 }
