@@ -135,56 +135,88 @@ impl Flusher {
     /// Frames records into the block. Returns why it stopped, and the place after what is in the block.
     fn fill(&mut self, core: &Core, round: &mut Round) -> Result<(Stop, Place), JournalError> {
         self.filled = 0;
-        let mut place = round.progress.written;
-        let Some(sink) = &self.sink else {
+        let place = round.progress.written;
+        if self.sink.is_none() {
             return Ok((if core.end() > place.seq { Stop::File } else { Stop::Empty }, place));
-        };
-        let (salt, file_bytes) = (sink.salt, sink.len_bytes);
+        }
         self.enter(core, place.seq)?;
         if self.block.len() < BLOCK {
             self.block.resize(BLOCK, 0);
         }
-        let mut lead = Vec::new();
+        let Some(mut front) = self.place.take() else { return Ok((Stop::Empty, place)) };
+        let filled = self.take_records(core, round, front.state_mut());
+        self.place = Some(front);
+        filled
+    }
+
+    fn take_records(
+        &mut self,
+        core: &Core,
+        round: &mut Round,
+        front: &mut Cursor<'static, Mapped>,
+    ) -> Result<(Stop, Place), JournalError> {
+        let mut place = round.progress.written;
+        let Some((salt, file_bytes)) = self.sink.as_ref().map(|sink| (sink.salt, sink.len_bytes)) else {
+            return Ok((Stop::Empty, place));
+        };
         loop {
-            let Some(front) = &mut self.place else { return Ok((Stop::Empty, place)) };
-            let word = match front.state_mut().step() {
-                Step::Record(word) => word,
-                Step::Moved => continue,
-                Step::Nothing | Step::Closed => return Ok((Stop::Empty, place)),
-                Step::Passed | Step::Corrupt => return Err(JournalError::FrontCorrupt { seq: place.seq }),
+            let word = match front.record_here() {
+                Some(word) => word,
+                None => match front.step() {
+                    Step::Record(word) => word,
+                    Step::Moved => continue,
+                    Step::Nothing | Step::Closed => return Ok((Stop::Empty, place)),
+                    Step::Passed | Step::Corrupt => return Err(JournalError::FrontCorrupt { seq: place.seq }),
+                },
             };
-            let cursor = front.state();
-            let (len_bytes, seq) = (entry::len_bytes(word), cursor.seq());
-            let payload = cursor.window().payload(word).ok_or(JournalError::FrontCorrupt { seq })?;
+            let len_bytes = entry::len_bytes(word);
+            let payload = front.window().payload(word).ok_or(JournalError::FrontCorrupt { seq: place.seq })?;
             let wanted = frame_bytes(len_bytes);
-            if !round.is_marked && lead.is_empty() {
-                lead = self.lead(core, round, place);
+            if !round.is_marked {
+                match self.begin_round(core, round, place, wanted as u64, file_bytes)? {
+                    Some(marked) => place = marked,
+                    None => return Ok((Stop::File, place)),
+                }
             }
-            let end = place.offset.saturating_add((lead.len() + wanted) as u64);
+            let end = place.offset.saturating_add(wanted as u64);
             if end > file_bytes {
-                // Appenders refuse what no file could take.
-                let is_fresh = place.offset == BLOCK_BYTES;
-                return if is_fresh { Err(JournalError::FrontCorrupt { seq }) } else { Ok((Stop::File, place)) };
+                return Ok((Stop::File, place));
             }
-            if self.filled + lead.len() + wanted > self.block.len() {
+            let Some(frame) = self.block.get_mut(self.filled..self.filled + wanted) else {
                 if self.filled > 0 {
                     return Ok((Stop::Block, place));
                 }
-                self.block.resize(lead.len() + wanted, 0);
-            }
-            if !round.is_marked {
-                self.put(&lead);
-                lead.clear();
-                round.is_marked = true;
-            }
-            let frame = &mut self.block[self.filled..self.filled + wanted];
-            encode_into(frame, salt, frame_kind(word), seq, len_bytes, |bytes| copy::read(payload, bytes));
+                self.block.resize(wanted, 0);
+                continue;
+            };
+            encode_into(frame, salt, frame_kind(word), place.seq, len_bytes, |bytes| copy::read(payload, bytes));
             self.filled += wanted;
-            place = Place { seq: seq + 1, offset: end, ..place };
-            if let Some(front) = &mut self.place {
-                front.state_mut().pass();
-            }
+            place = Place { seq: place.seq + 1, offset: end, ..place };
+            front.pass();
         }
+    }
+
+    /// Frames what a flush begins with, if there is room in the file for that and a frame of `wanted` bytes. `None`: there
+    /// is not.
+    #[cold]
+    fn begin_round(
+        &mut self,
+        core: &Core,
+        round: &mut Round,
+        place: Place,
+        wanted: u64,
+        file_bytes: u64,
+    ) -> Result<Option<Place>, JournalError> {
+        let lead = self.lead(core, round, place);
+        let offset = place.offset.saturating_add(lead.len() as u64);
+        if offset.saturating_add(wanted) > file_bytes {
+            // Appenders refuse what no file could take.
+            let is_fresh = place.offset == BLOCK_BYTES;
+            return if is_fresh { Err(JournalError::FrontCorrupt { seq: place.seq }) } else { Ok(None) };
+        }
+        self.put(&lead);
+        round.is_marked = true;
+        Ok(Some(Place { offset, ..place }))
     }
 
     /// What a flush begins with: its mark, and in a fresh file the cursors.
