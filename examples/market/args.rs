@@ -19,6 +19,10 @@ use std::str::FromStr;
 ///
 /// A worker that is killed stops nobody; it is reported. If the parent is killed, the workers read
 /// what is there and end.
+///
+/// `--journal` starts another one, the recorder, which takes the feed to disk and says how much is
+/// safe there. If it is killed it is started again, and the log keeps for it what is not durable yet.
+/// `--replay` publishes what was recorded.
 #[derive(Debug, Parser)]
 #[command(name = "market", version)]
 pub struct Args {
@@ -26,6 +30,25 @@ pub struct Args {
     /// generator makes up a day of trading.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["messages", "seed"])]
     pub input: Option<PathBuf>,
+
+    /// Take the feed from the journal in this directory, as it was recorded by `--journal`.
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["input", "messages", "seed"])]
+    pub replay: Option<PathBuf>,
+
+    /// Record the feed to a journal in this directory, which is made, or holds no recording yet. What
+    /// is not durable the log keeps, and waits; only with `--retention overwrite` it may be gone when
+    /// a recorder that was killed comes back, which is then the end of recording.
+    #[arg(long, value_name = "DIR")]
+    pub journal: Option<PathBuf>,
+
+    /// Kill the recorder (SIGKILL) once so many messages are in the journal, wherever it is then; at
+    /// several places if there are several numbers with commas between them.
+    #[arg(long, value_name = "N,..", requires = "journal", value_delimiter = ',')]
+    pub kill_recorder_after: Vec<u64>,
+
+    /// When the recorder was killed, take away what it left in memory, as a power failure would.
+    #[arg(long, requires = "journal")]
+    pub lose_memory: bool,
 
     /// How many messages to generate.
     #[arg(long, value_name = "N", default_value_t = 1_000_000, value_parser = clap::value_parser!(u64).range(..=1_000_000_000))]
@@ -74,6 +97,10 @@ pub struct Args {
     /// Be this worker; set by the parent.
     #[arg(long, hide = true)]
     pub worker: Option<Role>,
+
+    /// Keep the journal's memory in this directory; set by the parent.
+    #[arg(long, hide = true)]
+    pub front: Option<PathBuf>,
 }
 
 impl Args {
@@ -162,6 +189,8 @@ pub enum Role {
     Late,
     /// Looks at the best bids and asks.
     Watch,
+    /// Takes the feed to disk.
+    Recorder,
 }
 
 impl Role {
@@ -177,6 +206,7 @@ impl fmt::Display for Role {
             Self::Tally => f.pad("tally"),
             Self::Late => f.pad("late"),
             Self::Watch => f.pad("watch"),
+            Self::Recorder => f.pad("recorder"),
         }
     }
 }
@@ -189,6 +219,7 @@ impl FromStr for Role {
             "tally" => Ok(Self::Tally),
             "late" => Ok(Self::Late),
             "watch" => Ok(Self::Watch),
+            "recorder" => Ok(Self::Recorder),
             _ => {
                 let number = text.strip_prefix("book-").and_then(|number| number.parse().ok());
                 number.map(Self::Book).ok_or_else(|| format!("no such worker: {text}"))
@@ -209,12 +240,21 @@ mod tests {
 
     #[test]
     fn roles_are_told_to_workers_by_name() {
-        for role in [Role::Book(0), Role::Book(63), Role::Tally, Role::Late, Role::Watch] {
+        for role in [Role::Book(0), Role::Book(63), Role::Tally, Role::Late, Role::Watch, Role::Recorder] {
             assert_eq!(role.to_string().parse(), Ok(role));
         }
         for wrong in ["", "book", "book-", "book--1", "early"] {
             assert!(wrong.parse::<Role>().is_err());
         }
+    }
+
+    #[test]
+    fn the_recorder_is_killed_at_any_number_of_places() {
+        let args = |line: &str| Args::try_parse_from(line.split(' '));
+        assert_eq!(args("market --journal d --kill-recorder-after 1,20").unwrap().kill_recorder_after, [1, 20]);
+        assert!(args("market --kill-recorder-after 1").is_err());
+        assert!(args("market --lose-memory").is_err());
+        assert!(args("market --replay d --seed 3").is_err());
     }
 
     #[test]

@@ -23,7 +23,7 @@ use std::thread;
 use std::time::Duration;
 
 /// How long a worker may take to join.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 /// What became of a worker.
 #[derive(Clone, Debug)]
@@ -96,7 +96,7 @@ impl Crew {
     /// the owner has ended.
     pub fn start(desk: &Arc<Desk>, args: &Args, every: u64, progress: &Progress) -> (Self, Late, Gate) {
         let (sender, outcomes) = mpsc::channel();
-        let orders = Orders { workers: args.workers, every, wait: args.wait };
+        let orders = Orders::of(args, every);
         let hire = |job: Job| {
             let (desk, progress, sender) = (Arc::clone(desk), progress.clone(), sender.clone());
             thread::spawn(move || {
@@ -194,27 +194,34 @@ fn listen(
 
 /// What every worker is told.
 #[derive(Clone, Copy, Debug)]
-struct Orders {
+pub struct Orders {
     workers: u16,
     every: u64,
     wait: Waits,
 }
 
 impl Orders {
+    pub fn of(args: &Args, every: u64) -> Self {
+        Self { workers: args.workers, every, wait: args.wait }
+    }
+
     /// This very program as a worker, with one end of the conversation as its stdin.
-    fn command(self, role: Role, conversation: UnixStream) -> Result<Command> {
+    pub fn command(self, role: Role, conversation: UnixStream) -> Result<Command> {
         let Self { workers, every, wait } = self;
         let program = std::env::current_exe().context("finding this program")?;
         let mut command = Command::new(program);
         command.args(["--worker", &role.to_string(), "--wait", &name_of(&wait)]);
-        command.args(["--workers", &workers.to_string(), "--snapshot-every", &every.to_string()]);
+        command.args(["--workers", &workers.to_string()]);
+        if every > 0 {
+            command.args(["--snapshot-every", &every.to_string()]);
+        }
         command.stdin(OwnedFd::from(conversation)).stdout(Stdio::null());
         Ok(command)
     }
 }
 
 /// What the worker says next; nothing if it is gone, even if it was cut short.
-fn next(lines: &mut Lines<BufReader<UnixStream>>) -> Result<Option<Value>> {
+pub fn next(lines: &mut Lines<BufReader<UnixStream>>) -> Result<Option<Value>> {
     let line = match lines.next() {
         Some(Ok(line)) => line,
         Some(Err(error)) if error.kind() == ErrorKind::WouldBlock => {
@@ -226,7 +233,8 @@ fn next(lines: &mut Lines<BufReader<UnixStream>>) -> Result<Option<Value>> {
     said.map(Some).map_err(|_| anyhow!("it said what makes no sense: {line}"))
 }
 
-fn fate(status: ExitStatus, has_result: bool) -> Fate {
+/// What the exit status of a worker says that has told its result, or has not.
+pub fn fate(status: ExitStatus, has_result: bool) -> Fate {
     match status.signal() {
         Some(signal) => Fate::Killed { signal },
         None if status.success() && has_result => Fate::Done,

@@ -69,9 +69,9 @@ fn judge(role: Option<Role>, owner: Role, name: &str, access: Access) -> Verdict
 /// The least that a role needs to do its work.
 fn allowed(role: Role, owner: Role, name: &str) -> Option<Access> {
     match (name, role) {
-        (FEED, Role::Book(_) | Role::Tally | Role::Late) | (BOOKS, Role::Late) | (TOPS, Role::Watch) => {
-            Some(Access::Read)
-        }
+        (FEED, Role::Book(_) | Role::Tally | Role::Late | Role::Recorder)
+        | (BOOKS, Role::Late)
+        | (TOPS, Role::Watch) => Some(Access::Read),
         (TOPS | BOOKS, _) if role == owner => Some(Access::Own),
         _ => None,
     }
@@ -91,6 +91,7 @@ mod tests {
         assert_eq!(needs(Role::Tally), [read, None, None, None]);
         assert_eq!(needs(Role::Late), [read, None, read, None]);
         assert_eq!(needs(Role::Watch), [None, read, None, None]);
+        assert_eq!(needs(Role::Recorder), [read, None, None, None]);
     }
 
     #[test]

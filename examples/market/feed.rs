@@ -1,21 +1,47 @@
-//! The feed: messages in memory, so that publishing measures the log and not a disk.
+//! The feed: messages in memory, so that publishing measures the log and not a disk; or in a journal, from which they
+//! are replayed.
+
+mod player;
+
+pub use self::player::Player;
 
 use crate::generator::Generator;
+use crate::itch::decode::DecodeError;
 use crate::itch::frames::{FrameError, FrameFault};
 use crate::itch::{Frames, MESSAGE_MAX_BYTES, Message};
+use crate::stamp::message_of;
 use anyhow::{Context, Result};
+use shmlog::{Journal, Start};
 use std::path::Path;
 
-/// Messages framed as in an ITCH file, and what is known of them before they are published.
+/// Messages, and what is known of them before they are published.
 #[derive(Debug)]
 pub struct Feed {
-    bytes: Vec<u8>,
+    source: Source,
     /// Whole, sound messages before the first fault.
     messages: u64,
     longest_bytes: usize,
     /// One more than the largest stock locate.
     locates: usize,
-    fault: Option<FrameError>,
+    fault: Option<FeedFault>,
+}
+
+/// Where they are.
+#[derive(Debug)]
+enum Source {
+    /// Framed as in an ITCH file.
+    Memory(Vec<u8>),
+    /// One a record, stamped.
+    Journal(Journal),
+}
+
+/// What is wrong behind the sound messages, and where.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum FeedFault {
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+    #[error("record {seq} of the journal: {error}")]
+    Record { seq: u64, error: DecodeError },
 }
 
 impl Feed {
@@ -26,6 +52,30 @@ impl Feed {
     pub fn load(path: &Path) -> Result<Self> {
         let bytes = std::fs::read(path).with_context(|| path.display().to_string())?;
         Ok(Self::of(bytes))
+    }
+
+    /// Looks through a journal. What is recorded there later is not part of it.
+    ///
+    /// # Errors
+    /// There is none, or it can't be read.
+    pub fn recorded(dir: &Path) -> Result<Self> {
+        let read = || {
+            let journal = Journal::builder().open_existing(dir)?;
+            let (mut reader, end) = (journal.reader(Start::First)?, journal.next_seq());
+            let mut feed = Self::new(Source::Journal(journal));
+            while reader.position() < end
+                && feed.fault.is_none()
+                && let Some(record) = reader.try_next()?
+            {
+                let message = message_of(record.bytes());
+                match Message::decode(message) {
+                    Ok(decoded) => feed.add(message, &decoded),
+                    Err(error) => feed.fault = Some(FeedFault::Record { seq: record.seq(), error }),
+                }
+            }
+            anyhow::Ok(feed)
+        };
+        read().with_context(|| dir.display().to_string())
     }
 
     /// Makes a feed up.
@@ -42,23 +92,27 @@ impl Feed {
     }
 
     fn of(bytes: Vec<u8>) -> Self {
-        let mut feed = Self { bytes, messages: 0, longest_bytes: 0, locates: 0, fault: None };
-        let (mut messages, mut longest_bytes, mut locates) = (0, 0, 0);
-        for frame in Frames::new(&feed.bytes) {
-            match frame.and_then(|(offset, bytes)| Ok((bytes.len(), decode(offset, bytes)?))) {
-                Ok((len_bytes, message)) => {
-                    messages += 1;
-                    longest_bytes = len_bytes.max(longest_bytes);
-                    locates = locates.max(usize::from(message.locate) + 1);
-                }
+        let mut feed = Self::new(Source::Memory(Vec::new()));
+        for frame in Frames::new(&bytes) {
+            match frame.and_then(|(offset, bytes)| Ok((bytes, decode(offset, bytes)?))) {
+                Ok((message, decoded)) => feed.add(message, &decoded),
                 Err(error) => {
-                    feed.fault = Some(error);
+                    feed.fault = Some(error.into());
                     break;
                 }
             }
         }
-        (feed.messages, feed.longest_bytes, feed.locates) = (messages, longest_bytes, locates);
-        feed
+        Self { source: Source::Memory(bytes), ..feed }
+    }
+
+    const fn new(source: Source) -> Self {
+        Self { source, messages: 0, longest_bytes: 0, locates: 0, fault: None }
+    }
+
+    fn add(&mut self, message: &[u8], decoded: &Message) {
+        self.messages += 1;
+        self.longest_bytes = message.len().max(self.longest_bytes);
+        self.locates = self.locates.max(usize::from(decoded.locate) + 1);
     }
 
     /// How many messages can be published.
@@ -76,15 +130,20 @@ impl Feed {
         self.locates
     }
 
-    /// What is wrong with the file behind those messages, and where.
-    pub const fn fault(&self) -> Option<FrameError> {
+    /// What is wrong behind those messages, and where.
+    pub const fn fault(&self) -> Option<FeedFault> {
         self.fault
     }
 
-    /// The messages before the fault.
-    pub fn messages(&self) -> impl Iterator<Item = &[u8]> {
-        let sound = usize::try_from(self.messages).expect("they are in memory");
-        Frames::new(&self.bytes).take(sound).map_while(Result::ok).map(|(_, message)| message)
+    /// The messages before the fault, from the first on.
+    ///
+    /// # Errors
+    /// The journal can't be read.
+    pub fn play(&self) -> Result<Player<'_>> {
+        match &self.source {
+            Source::Memory(bytes) => Ok(Player::of_frames(Frames::new(bytes), self.messages)),
+            Source::Journal(journal) => Ok(Player::of_journal(journal.reader(Start::First)?, self.messages)),
+        }
     }
 }
 
@@ -94,40 +153,4 @@ fn decode(offset: usize, bytes: &[u8]) -> Result<Message, FrameError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_sound_feed_is_whole() {
-        let feed = Feed::generate(1, 500);
-        assert_eq!((feed.len(), feed.fault()), (500, None));
-        assert_eq!(feed.messages().count(), 500);
-        assert_eq!(feed.messages().map(<[u8]>::len).max(), Some(feed.longest_bytes()));
-        assert_eq!(feed.locates(), 9);
-        let nothing = Feed::of(Vec::new());
-        assert_eq!((nothing.messages().count(), nothing.locates()), (0, 0));
-    }
-
-    #[test]
-    fn what_is_before_a_cut_stays() {
-        let mut bytes = Feed::generate(1, 500).bytes;
-        bytes.pop();
-        let feed = Feed::of(bytes);
-        assert_eq!((feed.len(), feed.messages().count()), (499, 499));
-        let fault = feed.fault().unwrap();
-        assert_eq!(fault.offset, feed.messages().map(|message| 2 + message.len()).sum::<usize>());
-        assert!(matches!(fault.fault, FrameFault::TruncatedBody { .. }), "{fault}");
-    }
-
-    /// Frames alone don't show it: the length is right.
-    #[test]
-    fn a_field_without_meaning_is_a_fault_at_its_message() {
-        let mut bytes = Feed::generate(1, 500).bytes;
-        let frames: Vec<_> = Frames::new(&bytes).map(Result::unwrap).map(|(at, message)| (at, message[0])).collect();
-        let (place, &(offset, _)) = frames.iter().enumerate().filter(|(_, (_, kind))| *kind == b'A').nth(20).unwrap();
-        bytes[offset + 2 + 19] = b'?';
-        let feed = Feed::of(bytes);
-        assert_eq!(feed.len(), place as u64);
-        assert_eq!(feed.fault().map(|fault| fault.offset), Some(offset));
-    }
-}
+mod tests;

@@ -19,6 +19,7 @@ mod itch;
 mod parent;
 mod progress;
 mod publish;
+mod recorder;
 mod regions;
 mod report;
 mod stamp;

@@ -7,6 +7,7 @@ use crate::feed::Feed;
 use crate::gate::Gate;
 use crate::progress::Progress;
 use crate::publish::publish;
+use crate::recorder::Recorder;
 use crate::regions::Regions;
 use crate::report::Report;
 use crate::workers::ANCHOR;
@@ -27,16 +28,21 @@ const TICK: Duration = Duration::from_millis(100);
 pub fn run(args: &Args) -> Result<()> {
     let progress = Progress::new(!args.json);
     progress.step("preparing the feed");
-    let feed = match &args.input {
-        Some(path) => Feed::load(path)?,
-        None => Feed::generate(args.seed, args.messages),
+    let feed = match (&args.input, &args.replay) {
+        (Some(path), _) => Feed::load(path)?,
+        (None, Some(dir)) => Feed::recorded(dir)?,
+        (None, None) => Feed::generate(args.seed, args.messages),
     };
     progress.step("making the log");
     let regions = Regions::create(args, &feed)?;
     let appender = regions.log.exclusive_named("publisher")?;
     let desk = Arc::new(Desk::open(&regions, args.owner())?);
+    let recorder = Recorder::start(&desk, args, &regions.log, &progress)?;
     let (crew, late, owner_ended) = Crew::start(&desk, args, regions.every, &progress);
     crew.wait_ready();
+    if let Some(recorder) = &recorder {
+        recorder.wait_ready();
+    }
     progress.count(feed.len(), "publishing");
     let is_paced = args.rate.is_some();
     let states = regions.books.reader()?;
@@ -51,12 +57,14 @@ pub fn run(args: &Args) -> Result<()> {
             joined.wait();
         }
     };
-    let published = publish(appender, &feed, args.rate, at_half, &progress);
+    let published = publish(appender, feed.play()?, args.rate, at_half, &progress);
     progress.count(published.messages, "workers are reading");
     let workers = crew.finish(|| progress.at(slowest(&regions.log).unwrap_or(published.messages)));
+    let recording = recorder.map(|recorder| recorder.finish(&feed, published.messages)).transpose()?;
     progress.clear();
+    let replayed = args.replay.clone();
     let (owner, log) = (args.owner(), regions.log.info());
-    let report = Report { feed_fault: feed.fault(), published, is_paced, log, owner, workers };
+    let report = Report { feed_fault: feed.fault(), published, is_paced, log, owner, workers, recording, replayed };
     if args.json {
         println!("{}", report.to_json());
     } else {

@@ -1,6 +1,6 @@
 //! Publishing: one message a record, as fast as possible or at a pace.
 
-use crate::feed::Feed;
+use crate::feed::Player;
 use crate::progress::{self, Progress};
 use crate::stamp::{Stamped, now_ns};
 use shmlog::{AppendError, Appender, Exclusive};
@@ -12,6 +12,15 @@ const SECOND_NS: u64 = 1_000_000_000;
 const SLEEP_FROM_NS: u64 = 200_000;
 const SPIN_NS: u64 = 100_000;
 
+/// Why publishing came to an end.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Fault {
+    #[error(transparent)]
+    Log(#[from] AppendError),
+    #[error("reading the feed: {0}")]
+    Feed(String),
+}
+
 /// What became of a feed.
 #[derive(Debug)]
 pub struct Published {
@@ -19,24 +28,29 @@ pub struct Published {
     /// From the first message to the last, without what happened at half.
     pub elapsed: Duration,
     /// Why it ended before the feed did.
-    pub fault: Option<AppendError>,
+    pub fault: Option<Fault>,
 }
 
 /// Publishes the feed, or as much of it as the log takes, and closes the log. `at_half` is called
 /// when half of it is out.
 pub fn publish(
     mut appender: Appender<Exclusive>,
-    feed: &Feed,
+    mut feed: Player<'_>,
     rate: Option<NonZeroU64>,
     at_half: impl FnOnce(),
     progress: &Progress,
 ) -> Published {
-    let half = feed.len() / 2;
+    let half = feed.left() / 2;
     let mut at_half = Some(at_half);
     let mut record = Stamped::new();
     let mut pace = Pace::new(rate);
-    let (mut messages, mut fault) = (0, None);
-    for message in feed.messages() {
+    let mut messages = 0;
+    let fault = loop {
+        let message = match feed.next() {
+            Ok(Some(message)) => message,
+            Ok(None) => break None,
+            Err(error) => break Some(Fault::Feed(format!("{error:#}"))),
+        };
         if messages == half
             && let Some(at_half) = at_half.take()
         {
@@ -44,17 +58,16 @@ pub fn publish(
         }
         let now_ns = pace.turn(messages);
         if let Err(error) = append(&mut appender, record.set(now_ns, message), progress) {
-            fault = Some(error);
-            break;
+            break Some(error.into());
         }
         messages += 1;
         if pace.is_time_to_tell(now_ns) {
             progress.at(messages);
         }
-    }
+    };
     let elapsed = pace.elapsed();
     progress.at(messages);
-    let closed = appender.close().err();
+    let closed = appender.close().err().map(Fault::from);
     Published { messages, elapsed, fault: fault.or(closed) }
 }
 
@@ -140,11 +153,12 @@ fn due_in_ns(seq: u64, rate: NonZeroU64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::feed::Feed;
     use shmlog::{Log, Retention, Start};
     use std::cell::Cell;
 
     fn publish_to(log: &Log, feed: &Feed, at_half: impl FnOnce()) -> Published {
-        publish(log.exclusive().unwrap(), feed, None, at_half, &Progress::new(false))
+        publish(log.exclusive().unwrap(), feed.play().unwrap(), None, at_half, &Progress::new(false))
     }
 
     #[test]
@@ -166,7 +180,7 @@ mod tests {
         assert!(log.info().is_closed);
         let mut reader = log.reader(Start::First).unwrap();
         let mut got = Stamped::new();
-        for message in feed.messages() {
+        for message in feed.play().unwrap().collect() {
             got.copy(&reader.try_next().unwrap().unwrap()).unwrap();
             assert_eq!(got.message(), message);
         }
@@ -177,7 +191,7 @@ mod tests {
         let log = Log::builder().windows(2).window_bytes(64 << 10).retention(Retention::Keep);
         let log = log.create_memfd("publish").unwrap();
         let published = publish_to(&log, &Feed::generate(1, 20_000), || {});
-        assert!(matches!(published.fault, Some(AppendError::Full { by: None, .. })));
+        assert!(matches!(published.fault, Some(Fault::Log(AppendError::Full { by: None, .. }))));
         assert!((1000..20_000).contains(&published.messages));
         assert_eq!(log.info().next_seq, published.messages);
         assert!(log.info().is_closed);

@@ -2,27 +2,33 @@
 
 mod late;
 mod prices;
+mod recording;
 mod summary;
 
 use crate::args::Role;
 use crate::crew::{Fate, Outcome};
-use crate::itch::frames::FrameError;
+use crate::feed::FeedFault;
 use crate::publish::Published;
+use crate::recorder::Recording;
 use anyhow::{Context, Result, bail};
 use serde_json::{Value, json};
 use shmlog::LogInfo;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// What all fields of the summary are computed from.
 #[derive(Debug)]
 pub struct Report {
-    pub feed_fault: Option<FrameError>,
+    pub feed_fault: Option<FeedFault>,
     pub published: Published,
     pub is_paced: bool,
     pub log: LogInfo,
     /// The worker that published its books.
     pub owner: Role,
     pub workers: Vec<Outcome>,
+    pub recording: Option<Recording>,
+    /// Where the feed was recorded.
+    pub replayed: Option<PathBuf>,
 }
 
 impl Report {
@@ -48,6 +54,8 @@ impl Report {
             "log_bytes": self.log.region_bytes,
             "retention": format!("{:?}", self.log.retention).to_lowercase(),
             "agree": self.agree(),
+            "journal": self.recording_json(),
+            "replay": self.replay_json(),
             "workers": self.workers.iter().map(worker_json).collect::<Vec<_>>(),
             "error": self.verdict().err().map(|error| format!("{error:#}")),
         })
@@ -71,7 +79,7 @@ impl Report {
         if self.agree() == Some(false) {
             bail!("the workers disagree");
         }
-        Ok(())
+        self.recording.as_ref().map_or(Ok(()), Recording::verdict)
     }
 
     /// Whether all who read the whole feed agree on it, and who watched the prices agrees with their

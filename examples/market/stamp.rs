@@ -29,6 +29,12 @@ pub fn now_ns() -> u64 {
     now.tv_sec().cast_unsigned() * 1_000_000_000 + now.tv_nsec().cast_unsigned()
 }
 
+/// The message of a record; nothing if that has none.
+#[inline]
+pub fn message_of(record: &[u8]) -> &[u8] {
+    record.get(STAMP_BYTES..).unwrap_or_default()
+}
+
 /// One record, to be filled again and again.
 #[derive(Debug)]
 pub struct Stamped {
@@ -67,7 +73,13 @@ impl Stamped {
 
     #[inline]
     pub fn message(&self) -> &[u8] {
-        &self.bytes[STAMP_BYTES..self.len_bytes]
+        message_of(self.record())
+    }
+
+    /// All of it.
+    #[inline]
+    pub fn record(&self) -> &[u8] {
+        &self.bytes[..self.len_bytes]
     }
 }
 

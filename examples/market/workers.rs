@@ -3,6 +3,7 @@
 mod late;
 mod owner;
 mod parent;
+mod record;
 mod source;
 #[cfg(test)]
 mod tests;
@@ -39,6 +40,7 @@ pub fn run(role: Role, args: &Args) -> Result<()> {
 fn work(role: Role, args: &Args, hub: &mut HubClient) -> Result<()> {
     let parent = Parent::on_stdin(role)?;
     match role {
+        Role::Recorder => record::run(&hub.log(FEED, Access::Read)?, args, parent),
         Role::Watch => watch::run(hub.snapshot(TOPS, Access::Read)?, parent),
         Role::Late => {
             let replica = Replica::new(&hub.log(FEED, Access::Read)?, &hub.snapshot(BOOKS, Access::Read)?);

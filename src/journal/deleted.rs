@@ -188,6 +188,25 @@ fn write_marks(disk: &dyn Disk, names: &Names, first: u64, salt: Salt, marks: &[
     disk.sync()
 }
 
+/// Makes durable the marks that are there, and cuts off half of one: nothing behind it is to come back.
+pub(crate) fn settle_marks(disk: &dyn Disk, names: &Names, header: &Header) -> io::Result<()> {
+    let file = match disk.open(&names.marks(header.first), Open::Write) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    // As for records: what is said to be there must be on the disk.
+    file.sync()?;
+    file.forget_cache()?;
+    let mut marks = Marks { file, salt: header.frame_salt(), end: 0, bits: Vec::new() };
+    marks.read(header.first)?;
+    if marks.file.len()? > marks.end {
+        marks.file.truncate(marks.end)?;
+        marks.file.sync()?;
+    }
+    Ok(())
+}
+
 /// Takes back the marks of records from `end` on, which are not there any more: others will have their numbers.
 pub(crate) fn cut_marks(disk: &dyn Disk, names: &Names, header: &Header, end: u64) -> io::Result<()> {
     let Some(marks) = marks_of(disk, names, header)? else { return Ok(()) };

@@ -6,12 +6,12 @@
 use crate::error::JournalError;
 use crate::journal::Recovery;
 use crate::journal::cursors::CursorTable;
-use crate::journal::deleted::{are_all_deleted, cut_marks};
+use crate::journal::deleted::{are_all_deleted, cut_marks, settle_marks};
 use crate::journal::files::{FileInfo, list};
 use crate::journal::flush::{BLOCK, MAX_FLUSH_BYTES};
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::control::{Control, Place};
-use crate::journal::format::frame::FrameKind;
+use crate::journal::format::frame::{FrameKind, Mark};
 use crate::journal::format::header::NO_FILE;
 use crate::journal::names::Names;
 use crate::journal::stream::FrameStream;
@@ -74,6 +74,10 @@ pub(crate) fn recover(
         let file = files[end.file].name.clone();
         return Err(JournalError::Damaged { file, offset: end.offset, seq: end.seq, durable: end.durable });
     }
+    for info in &files {
+        let settled = settle_marks(disk, names, &info.header);
+        settled.map_err(|error| JournalError::os("settling the marks of", &info.name, error))?;
+    }
     let place = cut(disk, names, control, &files, &end, &mut recovery)?;
     Ok((place, recovery, end.cursors))
 }
@@ -91,11 +95,28 @@ pub(crate) fn sweep(disk: &dyn Disk, names: &Names) -> Result<(), JournalError> 
 
 /// Removes files whose records were all given up: the removal was decided, and may have been interrupted.
 fn retire(disk: &dyn Disk, mut files: Vec<FileInfo>, oldest: u64) -> Result<Vec<FileInfo>, JournalError> {
-    let retained = files.iter().rposition(|file| file.header.first <= oldest).unwrap_or(0);
+    // But not one whose follower has no cursors yet.
+    let mut retained = files.iter().rposition(|file| file.header.first <= oldest).unwrap_or(0);
+    while let Some(file) = files.get(1..=retained).and_then(<[_]>::last) {
+        if begins_with_cursors(disk, file).map_err(|error| JournalError::os("reading", &file.name, error))? {
+            break;
+        }
+        retained -= 1;
+    }
     for file in files.drain(..retained) {
         disk.remove(&file.name).map_err(|error| JournalError::os("removing", &file.name, error))?;
     }
     Ok(files)
+}
+
+/// Whether a file has what every one begins with, for sure: without it, the cursors are in the file before.
+fn begins_with_cursors(disk: &dyn Disk, info: &FileInfo) -> std::io::Result<bool> {
+    let file = disk.open(&info.name, Open::Write)?;
+    file.sync()?;
+    file.forget_cache()?;
+    let mut frames = FrameStream::of_file(file, info.header.frame_salt(), info.header.first);
+    let is_marked = frames.next()?.is_some_and(|frame| frame.kind == FrameKind::Mark);
+    Ok(is_marked && frames.next()?.is_some_and(|frame| frame.kind == FrameKind::Cursors))
 }
 
 /// Each file says which one came before it.
@@ -163,7 +184,7 @@ fn last_cursors(files: &[FileInfo]) -> std::io::Result<CursorTable> {
 }
 
 /// Scans from the file that holds record `durable` on.
-fn find_end(disk: &dyn Disk, names: &Names, files: &[FileInfo], durable: u64) -> Result<End, JournalError> {
+fn find_end(disk: &dyn Disk, names: &Names, files: &[FileInfo], mut durable: u64) -> Result<End, JournalError> {
     let from = files.iter().rposition(|file| file.header.first <= durable).unwrap_or(0);
     let (mut scanned_bytes, mut cursors) = (0, None);
     for (index, info) in files.iter().enumerate().skip(from) {
@@ -178,6 +199,9 @@ fn find_end(disk: &dyn Disk, names: &Names, files: &[FileInfo], durable: u64) ->
         while frames.seq() < end
             && let Some(frame) = frames.next().map_err(os("reading"))?
         {
+            if frame.kind == FrameKind::Mark {
+                durable = durable.max(Mark::decode(frame.payload).map_or(0, |mark| mark.durable));
+            }
             if frame.kind == FrameKind::Cursors {
                 cursors = Some(CursorTable::decode(frame.payload));
                 has_cursors = true;
@@ -245,6 +269,7 @@ fn cut(
         recovery.torn_bytes = bytes;
         recovery.quarantined.push(name);
     }
+    cut_marks(disk, names, &info.header, end.seq).map_err(|error| os("cutting the marks of", &info.name, error))?;
     if end.seq == info.header.first && end.has_cursors {
         // Cursors are in it, and nowhere else. No other file can have its name, so what comes next goes on in it.
         let cut = file.truncate(end.offset).and_then(|()| file.allocate(control.file_bytes));
@@ -258,7 +283,6 @@ fn cut(
         disk.sync().map_err(|error| os("syncing the directory of", &info.name, error))?;
         return Ok(Place { seq: end.seq, file: info.header.previous, offset: Place::FULL });
     }
-    cut_marks(disk, names, &info.header, end.seq).map_err(|error| os("cutting the marks of", &info.name, error))?;
     // Whole pages, so that it can be mapped; what is behind the end reads as zeroes.
     let cut = file.truncate(end.offset).and_then(|()| file.truncate(end.offset.next_multiple_of(BLOCK_BYTES)));
     cut.map_err(|error| os("cutting", &info.name, error))?;

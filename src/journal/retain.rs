@@ -89,8 +89,8 @@ fn prune(core: &Core, before: u64) -> Result<u64, JournalError> {
         files::firsts(&*core.disk, &core.names).map_err(|error| JournalError::os("listing", "the directory", error))?;
     let written = progress.written.file;
     for pair in firsts.windows(2) {
-        // All records of a file are below the first one of the next.
-        if pair[1] <= oldest && pair[0] != written && written != NO_FILE {
+        // All records of a file are below the first one of the next, which has the cursors when one of its own is durable.
+        if pair[1] <= oldest && pair[1] < progress.durable.seq && pair[0] != written && written != NO_FILE {
             retire(core, pair[0])?;
         }
     }

@@ -14,6 +14,10 @@ impl fmt::Display for Report {
         self.write_latency(f)?;
         self.write_workers(f)?;
         self.write_books(f)?;
+        if let Some(recording) = &self.recording {
+            writeln!(f)?;
+            recording.lines().iter().try_for_each(|line| writeln!(f, "{line}"))?;
+        }
         match self.agree() {
             Some(true) => write!(f, "\nAll workers that read the whole feed agree."),
             Some(false) => write!(f, "\nTHE WORKERS DISAGREE."),
@@ -26,6 +30,9 @@ impl Report {
     fn write_feed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (published, log) = (&self.published, &self.log);
         let rate = per_second(published.messages, published.elapsed);
+        if let Some(dir) = &self.replayed {
+            writeln!(f, "replayed from the journal in {}", dir.display())?;
+        }
         writeln!(
             f,
             "{} messages published in {:.1?}, {} a second\nlog: {} on {}, retention {:?}\n",

@@ -1,4 +1,5 @@
 use super::*;
+use crate::recorder::Life;
 use shmlog::{AppendError, Log};
 
 fn outcome(role: Role, records: u64, digest: u64) -> Outcome {
@@ -29,7 +30,16 @@ fn watch(tops_digest: u64) -> Outcome {
 fn report(workers: Vec<Outcome>) -> Report {
     let log = Log::builder().create_memfd("report").unwrap().info();
     let published = Published { messages: 10, elapsed: Duration::from_micros(1), fault: None };
-    Report { feed_fault: None, published, is_paced: false, log, owner: Role::Book(0), workers }
+    Report {
+        feed_fault: None,
+        published,
+        is_paced: false,
+        log,
+        owner: Role::Book(0),
+        workers,
+        recording: None,
+        replayed: None,
+    }
 }
 
 #[test]
@@ -96,7 +106,32 @@ fn a_killed_worker_is_reported_and_no_failure() {
 #[test]
 fn an_error_says_what_was_published() {
     let mut report = report(Vec::new());
-    report.published.fault = Some(AppendError::Closed);
+    report.published.fault = Some(AppendError::Closed.into());
     let told = format!("{:#}", report.verdict().unwrap_err());
     assert_eq!(told, "ended after 10 messages, which stay readable: the log is closed");
+}
+
+fn life(found: u64, acknowledged: u64, fate: Fate) -> Life {
+    let joined = Some(json!({ "from_seq": found, "recovery": null }));
+    Life { joined, acknowledged, result: None, fate }
+}
+
+#[test]
+fn what_was_durable_must_be_there_when_the_recorder_comes_back() {
+    let recorded = |lives: Vec<Life>, is_equal| {
+        let recording = Some(Recording { dir: "d".into(), lives, is_equal });
+        Report { recording, ..report(vec![outcome(Role::Book(0), 10, 7)]) }
+    };
+    let killed = || Fate::Killed { signal: 9 };
+    let sound = recorded(vec![life(0, 4, killed()), life(5, 10, Fate::Done)], true);
+    assert_eq!(sound.to_json()["error"], Value::Null);
+    let kills = json!([{ "durable": 4, "recovered": 5, "recovery": null }]);
+    let journal = json!({ "dir": "d", "durable": 10, "equal": true, "kills": kills, "outcome": "done" });
+    assert_eq!(sound.to_json()["journal"], journal);
+    assert!(sound.to_string().contains("when it had said that 4 are; 5 were there when it came back"), "{sound}");
+    let error = |lives, is_equal| recorded(lives, is_equal).to_json()["error"].as_str().unwrap().to_owned();
+    let lost = error(vec![life(0, 4, killed()), life(3, 10, Fate::Done)], true);
+    assert_eq!(lost, "THE JOURNAL LOST messages 3 to 3, which were durable");
+    assert_eq!(error(vec![life(0, 10, Fate::Done)], false), "the journal is not what was published");
+    assert_eq!(error(vec![life(0, 4, killed())], false), "the recorder: killed by signal 9");
 }

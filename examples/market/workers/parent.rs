@@ -41,6 +41,12 @@ impl Parent {
         self.is_at_end
     }
 
+    /// Tells it how things are, if it is still there.
+    pub fn tell_meanwhile(&mut self, what: &Value) {
+        let told = self.stream.set_nonblocking(false).and_then(|()| self.tell(what));
+        self.is_at_end = told.and_then(|()| self.stream.set_nonblocking(true)).is_err() || self.is_at_end;
+    }
+
     /// Tells it the result, or, if it is gone, the user what was `done`.
     pub fn finish(mut self, result: &Value, done: &str) {
         if self.stream.set_nonblocking(false).and_then(|()| self.tell(result)).is_err() {

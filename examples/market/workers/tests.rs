@@ -41,10 +41,10 @@ impl Stage {
     /// times the bytes, so that the log comes round soon.
     fn follow(&mut self, feed: &Feed, seqs: std::ops::Range<u64>, missed: u64) {
         let mut appender = self.log.exclusive().unwrap();
-        let messages = (0..).zip(feed.messages()).filter(|(seq, _)| seqs.contains(seq));
+        let messages = (0..).zip(feed.play().unwrap().collect()).filter(|(seq, _)| seqs.contains(seq));
         for (seq, bytes) in messages {
             assert_eq!(appender.append(&bytes.repeat(3)).unwrap(), seq);
-            let message = Message::decode(bytes).unwrap();
+            let message = Message::decode(&bytes).unwrap();
             let touched = self.books.apply(&message);
             let arrival = Arrival { seq, published_ns: 0, missed, message: &message };
             self.owner.publish(&arrival, touched, &self.books).unwrap();
@@ -99,9 +99,9 @@ fn late_restores_what_it_can_not_read_any_more() {
         let Restored { mut books, as_of, note, reader } = stage.join();
         let last = 4000 / EVERY * EVERY - 1;
         assert_eq!((as_of, note, reader.position()), (Some(last), None, last + 1));
-        let rest = feed.messages().take(4000).skip(usize::try_from(last).unwrap() + 1);
+        let rest = feed.play().unwrap().collect().into_iter().take(4000).skip(usize::try_from(last).unwrap() + 1);
         for bytes in rest {
-            books.apply(&Message::decode(bytes).unwrap());
+            books.apply(&Message::decode(&bytes).unwrap());
         }
         assert_eq!((books.digest(), books.executed_shares()), (stage.books.digest(), stage.books.executed_shares()));
     }

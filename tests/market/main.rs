@@ -1,5 +1,7 @@
 //! The main job, run as a user runs it: `cargo test` builds the example beside the tests.
 
+mod recording;
+
 use serde_json::Value;
 use std::fs::{read_dir, read_to_string};
 use std::path::{Path, PathBuf};
