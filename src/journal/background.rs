@@ -97,7 +97,6 @@ fn flush(core: &Core, goal: Goal) -> u64 {
     let Ok(Some(mut lead)) = core.try_lead() else { return 0 };
     let flushed = lead.flush(goal);
     drop(lead);
-    core.state.ring();
     flushed.unwrap_or_else(|error| {
         tracing::warn!(%error, "flushing a journal");
         0

@@ -58,13 +58,14 @@ pub(crate) struct Core {
 #[derive(Debug)]
 pub(crate) struct Lead<'c> {
     core: &'c Core,
-    flusher: MutexGuard<'c, Flusher>,
+    /// There until it is dropped.
+    flusher: Option<MutexGuard<'c, Flusher>>,
 }
 
 impl Lead<'_> {
     /// Flushes what is there. Returns how many bytes that were.
     pub(crate) fn flush(&mut self, goal: Goal) -> Result<u64, JournalError> {
-        self.flusher.flush(self.core, goal)
+        self.flusher.as_mut().map_or(Ok(0), |flusher| flusher.flush(self.core, goal))
     }
 }
 
@@ -72,6 +73,9 @@ impl Drop for Lead<'_> {
     fn drop(&mut self) {
         // Unlocking one's own lock fails only where locking is impossible too.
         let _ = lock::unlock(self.core.locks.fd(), FLUSH_LOCK);
+        self.flusher = None;
+        // Last: who is woken finds both free.
+        self.core.state.let_go();
     }
 }
 
@@ -88,7 +92,7 @@ impl Core {
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
         };
         match lock::try_lock(self.locks.fd(), FLUSH_LOCK, Mode::Alone) {
-            Ok(true) => Ok(Some(Lead { core: self, flusher })),
+            Ok(true) => Ok(Some(Lead { core: self, flusher: Some(flusher) })),
             Ok(false) => Ok(None),
             Err(error) => Err(JournalError::os("locking", self.names.lock(), error)),
         }
@@ -102,23 +106,14 @@ impl Core {
     /// Does something with the right to flush.
     pub(crate) fn with_lead<T>(&self, act: impl FnOnce(&mut Lead<'_>) -> T) -> Result<T, JournalError> {
         loop {
+            let rounds = self.state.rounds();
             if let Some(mut lead) = self.try_lead()? {
                 let done = act(&mut lead);
                 drop(lead);
-                self.state.ring();
                 return Ok(done);
             }
-            self.wait_for_leader(None);
+            self.state.sleep_in(rounds, None);
         }
-    }
-
-    /// Sleeps while somebody else flushes: woken when that is done; if the other dies instead, the slice of a sleep is
-    /// the bound.
-    fn wait_for_leader(&self, deadline: Option<Instant>) {
-        let slice = Instant::now() + SLICE;
-        let until = deadline.map_or(slice, |deadline| deadline.min(slice));
-        let before = self.state.turn();
-        self.state.wait(Some(until), || (self.state.turn() != before || self.state.is_failed()).then_some(()));
     }
 
     /// Flushes, or waits while somebody else does, until `is_done`, or until `deadline`. Returns whether it is.
@@ -128,20 +123,24 @@ impl Core {
         deadline: Option<Instant>,
         is_done: impl Fn(&State) -> bool,
     ) -> Result<bool, JournalError> {
+        let mut has_slept = false;
         loop {
+            let rounds = self.state.rounds();
             if is_done(&self.state) {
                 return Ok(true);
             }
             self.check()?;
-            if let Some(mut lead) = self.try_lead()? {
+            // Who flushes rings when it is done; until then its lock is not asked for, unless in vain: it may have died.
+            let lead = if self.state.is_flushing() && !has_slept { None } else { self.try_lead()? };
+            has_slept = lead.is_none();
+            if let Some(mut lead) = lead {
                 // Somebody may have come to the end of it just before.
                 let flushed = if is_done(&self.state) { Ok(0) } else { lead.flush(goal) };
                 drop(lead);
-                self.state.ring();
                 self.call_due();
                 flushed?;
             } else {
-                self.wait_for_leader(deadline);
+                self.state.sleep_in(rounds, deadline);
             }
             if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
                 return Ok(is_done(&self.state));
@@ -176,6 +175,3 @@ impl Core {
         JournalError::Failed { what, error }
     }
 }
-
-/// Longest wait for another flush before the lock is tried again.
-const SLICE: std::time::Duration = std::time::Duration::from_millis(5);

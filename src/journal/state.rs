@@ -17,10 +17,10 @@ use crate::sync::{
     fence,
 };
 use crate::sys::futex;
-use crate::wait::{self, Wait};
+use crate::wait;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Whose words they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,8 @@ impl Act {
     }
 }
 
+/// Longest sleep before a lock is asked for again whose holder may have died.
+const SLICE: Duration = Duration::from_millis(5);
 /// An error without a number of the system's.
 const NO_NUMBER: u64 = u32::MAX as u64;
 
@@ -171,6 +173,12 @@ impl State {
     /// Marks that somebody flushes. Returns whether the one before has not come to an end: it died.
     pub(crate) fn begin_flush(&self) -> bool {
         self.words.flush.leading.swap(1, Relaxed) == 1
+    }
+
+    /// Whether somebody flushes, or died over it.
+    #[inline]
+    pub(crate) fn is_flushing(&self) -> bool {
+        self.words.flush.leading.load(Relaxed) == 1
     }
 
     /// Marks that the flush has come to an end.
@@ -333,10 +341,31 @@ impl State {
         }
     }
 
+    /// How often the flush lock was let go of. SYNC rounds: Acquire, pairs with the Release in [`State::let_go`]: who finds
+    /// the lock taken after this load sleeps only as long as the count stays.
+    pub(crate) fn rounds(&self) -> u64 {
+        self.words.flush.rounds.load(Acquire)
+    }
+
+    /// After the flush lock was let go of: wakes who waits for it, or for what was flushed.
+    pub(crate) fn let_go(&self) {
+        self.words.flush.rounds.fetch_add(1, Release);
+        self.ring();
+    }
+
+    /// Sleeps while the flush lock was let go of `rounds` times; at most until `deadline`, and not for long.
+    pub(crate) fn sleep_in(&self, rounds: u64, deadline: Option<Instant>) {
+        let bell = self.region.is_writable().then_some(&self.words.advanced);
+        let slice = Instant::now() + SLICE;
+        let until = deadline.map_or(slice, |deadline| deadline.min(slice));
+        let is_over = || (self.rounds() != rounds || self.is_failed()).then_some(());
+        let _ = wait::sleep(&|| fence(SeqCst), bell, Some(until), is_over);
+    }
+
     /// Looks until there is something, or until `deadline`, sleeping in between.
     pub(crate) fn wait<T>(&self, deadline: Option<Instant>, look: impl FnMut() -> Option<T>) -> Option<T> {
         let bell = self.region.is_writable().then_some(&self.words.advanced);
-        wait::until(|| fence(SeqCst), bell, Wait::Block, deadline, look)
+        wait::asleep(|| fence(SeqCst), bell, deadline, look)
     }
 }
 

@@ -91,6 +91,8 @@ pub struct CursorWords {
 pub struct FlushWords {
     /// Progress number `turn mod 2` is the valid one.
     pub turn: AtomicU64,
+    /// How often the flush lock was let go of: counted up after that, by whoever did.
+    pub rounds: AtomicU64,
     /// 1 while somebody flushes: found so by the next one, it died.
     pub leading: AtomicU64,
     /// 1 from before a sync until its outcome is known to all.

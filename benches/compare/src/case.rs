@@ -120,6 +120,8 @@ pub struct Shape {
     pub dir: PathBuf,
     /// Bytes of records after which a durable trial ends, whatever time it has left.
     pub most_bytes: u64,
+    /// Bytes that a durable trial prepares for its commits before its time starts.
+    pub ahead_bytes: u64,
     /// There are more ends than cores: who waits lets others run.
     pub yields: bool,
 }

@@ -112,6 +112,8 @@ pub fn shape(system: &System, case: &Case, args: &Args, dir: &Path) -> Shape {
         Suite::Append | Suite::Scan | Suite::Random | Suite::Attach => 1,
         _ => 2,
     };
+    let ahead_bytes = durable::plan::ahead_bytes(args);
+    let most_bytes = if case.suite == Suite::JournalCommit { ahead_bytes / 2 } else { args.most_bytes };
     Shape {
         system: system.name.to_owned(),
         suite: case.suite,
@@ -126,7 +128,8 @@ pub fn shape(system: &System, case: &Case, args: &Args, dir: &Path) -> Shape {
         window_bytes: args.window_bytes,
         records: case.records,
         dir: dir.to_owned(),
-        most_bytes: args.most_bytes,
+        most_bytes,
+        ahead_bytes,
         yields: ends > args.cores.len(),
     }
 }

@@ -93,7 +93,8 @@ fn fine(value: Option<f64>) -> String {
 
 fn spread(row: &Row) -> String {
     let scale = durable::unit(row).unwrap_or(if row.figure == Figure::Rate { 1e6 } else { 1.0 });
-    let part = |value: f64| number(Some(value / scale));
+    let show = if durable::unit(row).is_some() { fine } else { number };
+    let part = |value: f64| show(Some(value / scale));
     row.spread.map_or_else(String::new, |[low, high]| format!("{}-{}", part(low), part(high)))
 }
 

@@ -5,7 +5,7 @@ use rustix::fs::{Mode, OFlags, open, statfs, syncfs};
 use std::path::{Path, PathBuf};
 
 /// `f_type` of file systems, statfs(2).
-const NAMES: &[(i64, &str)] = &[
+const NAMES: &[(i128, &str)] = &[
     (0xEF53, "ext4"),
     (0x5846_5342, "xfs"),
     (0x9123_683E, "btrfs"),
@@ -30,7 +30,10 @@ pub fn choose(asked: Option<PathBuf>) -> Result<PathBuf> {
     std::fs::create_dir_all(&dir).with_context(|| format!("making {}", dir.display()))?;
     let name = file_system(&dir);
     if name == "tmpfs" || name == "ramfs" {
-        eprintln!("warning: {} is in memory ({name}): nothing is durable there, and syncing costs nothing", dir.display());
+        eprintln!(
+            "warning: {} is in memory ({name}): nothing is durable there, and syncing costs nothing",
+            dir.display()
+        );
     }
     Ok(dir)
 }
@@ -38,7 +41,7 @@ pub fn choose(asked: Option<PathBuf>) -> Result<PathBuf> {
 /// The name of the file system.
 pub fn file_system(dir: &Path) -> String {
     let Ok(found) = statfs(dir) else { return "an unknown file system".to_owned() };
-    let name = NAMES.iter().find(|(magic, _)| *magic == found.f_type as i64);
+    let name = NAMES.iter().find(|(magic, _)| *magic == i128::from(found.f_type));
     name.map_or_else(|| format!("a file system of type {:#x}", found.f_type), |(_, name)| (*name).to_owned())
 }
 

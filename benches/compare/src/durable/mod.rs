@@ -12,5 +12,6 @@ pub mod report;
 mod store;
 pub mod stores;
 mod trial;
+mod write;
 
 pub use trial::trial;

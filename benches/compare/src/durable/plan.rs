@@ -7,6 +7,10 @@ use crate::system::System;
 
 /// Records of a batch.
 const BATCH: usize = 100;
+/// Bytes zeroed ahead for each second of a trial.
+const AHEAD_PER_S: f64 = (512_u64 << 20) as f64;
+const LEAST_AHEAD: u64 = 16 << 20;
+const MOST_AHEAD: u64 = 512 << 20;
 
 /// The cases of a suite, each a group of its own.
 pub fn cases(suite: Suite, args: &Args) -> Vec<Vec<Case>> {
@@ -31,13 +35,20 @@ fn of_one_size(case: &Case, args: &Args) -> Vec<Case> {
 
 /// Whether a system has something of its own to show in a case.
 pub fn is_for(system: &System, case: &Case) -> bool {
-    let is_variant = case.suite.is_durable() && (system.name.ends_with("-threads") || system.name.ends_with("-processes"));
+    let is_variant =
+        case.suite.is_durable() && (system.name.ends_with("-threads") || system.name.ends_with("-processes"));
     match system.name {
         // Alone, or of one record, they are the same as what they are variants of.
         "shmlog-parts" => case.batch > 1,
         _ if is_variant => case.senders > 1,
         _ => true,
     }
+}
+
+/// Bytes that are zeroed ahead in `journal-commit`, by those that can, before the time starts: more than twice what any
+/// disk takes in records of a commit each, and than most take in batches. A trial ends before half of them are records.
+pub fn ahead_bytes(args: &Args) -> u64 {
+    ((args.seconds * AHEAD_PER_S) as u64).clamp(LEAST_AHEAD, MOST_AHEAD)
 }
 
 /// So many that play the same part, not pinned.
@@ -96,6 +107,12 @@ mod tests {
         assert!(of(all, 1, 100).contains(&"shmlog-parts") && !of(all, 8, 1).contains(&"shmlog-parts"));
         assert!(of(all, 8, 1).contains(&"shmlog-threads") && of(all, 8, 1).contains(&"lmdb-processes"));
         assert_eq!(of(&["journal-commit", "--systems", "okaywal"], 8, 1), ["raw", "okaywal"]);
+    }
+
+    #[test]
+    fn short_trials_prepare_little() {
+        let ahead = |seconds| ahead_bytes(&args(&["journal", "--seconds", seconds])) >> 20;
+        assert_eq!([ahead("0.001"), ahead("0.5"), ahead("1"), ahead("60")], [16, 256, 512, 512]);
     }
 
     #[test]

@@ -1,21 +1,17 @@
 //! What the children of a trial do.
 
 use super::records::{Check, Feed, stamp, stamp_of, sum};
-use super::store::{AHEAD_BYTES, Reader, Settings, Store, Writer};
-use super::disk;
+use super::store::{Reader, Settings, Store, Writer};
+use super::write;
 use crate::case::{Job, Part, Suite};
 use crate::child::ready;
 use crate::clock::{Scale, shared_ns, ticks};
 use crate::told::{Told, no_times};
 use anyhow::{Context, Result, bail, ensure};
 use std::os::unix::net::UnixStream;
-use std::sync::Barrier;
-use std::thread;
 
-/// Records that are written, or read, between two looks at the clock.
+/// Records that are read between two looks at the clock.
 const BLOCK: u64 = 64;
-/// Records of a unit when a log is filled.
-const FILL: u64 = 1000;
 
 /// Plays the part that the job says.
 ///
@@ -24,7 +20,7 @@ const FILL: u64 = 1000;
 pub fn play<S: Store>(job: &Job, socket: &UnixStream) -> Result<Vec<Told>> {
     let settings = Settings::of(&job.shape);
     match (job.seats.first().context("a seat")?.part, job.shape.suite) {
-        (Part::Write, _) => write::<S>(job, &settings, socket),
+        (Part::Write, _) => write::write::<S>(job, &settings, socket),
         (Part::Fill, _) => fill::<S>(job, &settings, socket),
         (Part::Verify, _) => verify::<S>(job, &settings, socket),
         (Part::Look, Suite::JournalScan) => scan::<S>(job, &settings, socket),
@@ -34,72 +30,14 @@ pub fn play<S: Store>(job: &Job, socket: &UnixStream) -> Result<Vec<Told>> {
     }
 }
 
-/// All writers of this process, together.
-fn write<S: Store>(job: &Job, settings: &Settings, socket: &UnixStream) -> Result<Vec<Told>> {
-    let dir = &job.shape.dir;
-    let store = S::open(dir, settings)?;
-    if settings.is_durable() {
-        // What was zeroed ahead is not part of the first commit.
-        disk::sync_all(dir)?;
-    }
-    let writers = job.seats.iter().map(|seat| Ok((seat.index, store.writer(seat.index)?)));
-    let writers = writers.collect::<Result<Vec<_>>>()?;
-    ready(socket)?;
-    let barrier = Barrier::new(writers.len());
-    let mut told = thread::scope(|scope| -> Result<Vec<Told>> {
-        let start = |(index, writer)| {
-            let barrier = &barrier;
-            scope.spawn(move || {
-                barrier.wait();
-                write_one(job, settings, index, writer)
-            })
-        };
-        let threads: Vec<_> = writers.into_iter().map(start).collect();
-        threads.into_iter().map(|one| one.join().unwrap_or_else(|_| bail!("a thread panicked"))).collect()
-    })?;
-    if !settings.is_durable() {
-        store.sync(dir)?;
-        let synced_ns = shared_ns();
-        told.iter_mut().for_each(|one| one.synced_ns = synced_ns);
-    }
-    store.close()?;
-    Ok(told)
-}
-
-/// One writer, until its time or its bytes are over.
-fn write_one(job: &Job, settings: &Settings, index: usize, mut writer: impl Writer) -> Result<Told> {
-    let (shape, batch) = (&job.shape, job.shape.batch);
-    let most_bytes = if settings.is_durable() { AHEAD_BYTES / 2 } else { shape.most_bytes };
-    let most = (most_bytes / shape.bytes as u64 / shape.senders as u64).max(1);
-    let scale = Scale::new(job.ps_per_tick);
-    let (mut feed, mut times) = (Feed::new(index, shape.bytes, batch), no_times());
-    let mut told = Told { started_ns: shared_ns(), ..Told::new(Part::Write) };
-    let deadline = ticks() + scale.ticks(job.seconds);
-    while ticks() < deadline && feed.count() < most {
-        if settings.is_durable() {
-            let records = feed.batch(batch);
-            let before = ticks();
-            writer.write(&records, true)?;
-            times.saturating_record(scale.ps(ticks() - before, 1));
-        } else {
-            for _ in 0..BLOCK {
-                writer.write(&[feed.one()], false)?;
-            }
-        }
-    }
-    told.ended_ns = shared_ns();
-    (told.count, told.sum) = (feed.count(), feed.sum);
-    Ok(told.with_times(&times))
-}
-
 fn fill<S: Store>(job: &Job, settings: &Settings, socket: &UnixStream) -> Result<Vec<Told>> {
     ready(socket)?;
     let shape = &job.shape;
     let store = S::open(&shape.dir, settings)?;
-    let mut feed = Feed::new(0, shape.bytes, FILL as usize);
+    let mut feed = Feed::new(0, shape.bytes, S::FILL_UNIT);
     let mut writer = store.writer(0)?;
     while feed.count() < shape.records {
-        let count = (shape.records - feed.count()).min(FILL);
+        let count = (shape.records - feed.count()).min(S::FILL_UNIT as u64);
         writer.write(&feed.batch(count as usize), false)?;
     }
     drop(writer);
@@ -156,7 +94,7 @@ fn random<S: Store>(job: &Job, settings: &Settings, socket: &UnixStream) -> Resu
     let mut before = ticks();
     while before < deadline {
         for _ in 0..BLOCK {
-            let number = (u128::from(draw) * u128::from(shape.records) >> 64) as u64;
+            let number = ((u128::from(draw) * u128::from(shape.records)) >> 64) as u64;
             let mut seen = (0, 0);
             reader.get(number, &mut |record| seen = (stamp_of(record), sum(record)))?;
             told.wrong += u64::from(seen.0 != stamp(0, number));

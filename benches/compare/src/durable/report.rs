@@ -62,6 +62,7 @@ pub fn head(row: &Row) -> Option<String> {
     match row.suite.as_str() {
         "journal-append" => Some(head(&["M rec/s", "GB/s", "synced M/s"])),
         "journal-commit" => Some(head(&["k rec/s", "p50 us", "p99 us", "p99.9 us"])),
+        "journal-scan" => Some(head(&["M rec/s", "GB/s"])),
         "journal-random" => Some(head(&["p50 ns", "p99 ns", "M rec/s"])),
         "journal-open" => Some(head(&["p50 ms", "p99 ms"])),
         _ => None,
@@ -77,6 +78,7 @@ pub fn figures(row: &Row) -> Option<Vec<Option<f64>>> {
         "journal-commit" => {
             Some(vec![over(row.msgs_per_s, 1e3), over(row.p50_ns, us), over(row.p99_ns, us), over(row.p999_ns, us)])
         }
+        "journal-scan" => Some(vec![over(row.msgs_per_s, 1e6), row.gb_per_s]),
         "journal-random" => Some(vec![row.p50_ns, row.p99_ns, over(row.msgs_per_s, 1e6)]),
         "journal-open" => Some(vec![over(row.p50_ns, ms), over(row.p99_ns, ms)]),
         _ => None,
@@ -116,11 +118,8 @@ mod tests {
     fn the_rates_of_writers_add_up_and_wait_for_the_last() {
         let mut slow = told(Part::Write, 200, 5);
         slow.ended_ns += 1_000_000_000;
-        let measure = measure(
-            &case(Suite::JournalAppend),
-            &[told(Part::Write, 1000, 7), slow],
-            &[told(Part::Verify, 1200, 12)],
-        );
+        let measure =
+            measure(&case(Suite::JournalAppend), &[told(Part::Write, 1000, 7), slow], &[told(Part::Verify, 1200, 12)]);
         let measure = measure.unwrap();
         assert_eq!((measure.per_s, measure.synced_per_s), (Some(400.0), Some(300.0)));
     }

@@ -6,10 +6,6 @@ use crate::case::{Shape, Suite};
 use anyhow::{Result, bail};
 use std::path::Path;
 
-/// Bytes that are zeroed ahead, before the time starts, by those that can, in `journal-commit`. A trial ends before
-/// half of them are records.
-pub const AHEAD_BYTES: u64 = 512 << 20;
-
 /// How it is to be opened: the same in all children of a trial.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -17,6 +13,11 @@ pub struct Settings {
     pub suite: Suite,
     /// Bytes of a record.
     pub bytes: usize,
+    /// Records of a unit.
+    #[cfg_attr(not(feature = "walrus"), allow(dead_code, reason = "not without this peer"))]
+    pub batch: usize,
+    /// Bytes to be zeroed ahead, by those that can, where units are synced.
+    pub ahead_bytes: u64,
     /// Several processes have it open, in variants of systems that are usually open in one.
     #[cfg_attr(not(feature = "redb"), allow(dead_code, reason = "not without this peer"))]
     pub is_shared: bool,
@@ -25,7 +26,13 @@ pub struct Settings {
 impl Settings {
     /// As the shape says.
     pub fn of(shape: &Shape) -> Self {
-        Self { suite: shape.suite, bytes: shape.bytes, is_shared: shape.system.ends_with("-processes") }
+        Self {
+            suite: shape.suite,
+            bytes: shape.bytes,
+            batch: shape.batch,
+            ahead_bytes: shape.ahead_bytes,
+            is_shared: shape.system.ends_with("-processes"),
+        }
     }
 
     /// Whether units are synced one by one.
@@ -46,6 +53,9 @@ pub trait Store: Sized + Sync {
         Self: 's;
     /// It can be read from the beginning only once after it was opened, or opens itself to be read.
     const IS_READ_ONCE: bool = false;
+    /// Records of a unit when a log is laid out for those who read: more than one where units are transactions, which
+    /// leave no trace in how records lie.
+    const FILL_UNIT: usize = 1;
 
     /// Creates it in `dir`, or opens what is there.
     ///

@@ -24,13 +24,16 @@ pub struct Lmdb {
 impl Store for Lmdb {
     type Writer<'s> = Transactions<'s>;
     type Reader<'s> = Snapshot<'s>;
+    const FILL_UNIT: usize = 1000;
 
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         let mut options = EnvOpenOptions::new();
         options.map_size(MAP_BYTES);
         if !settings.is_durable() {
-            // SAFETY: what a crash of the machine would damage is not read after one.
-            unsafe { options.flags(EnvFlags::NO_SYNC) };
+            // Written in place: several times as fast.
+            let flags = EnvFlags::NO_SYNC | EnvFlags::WRITE_MAP;
+            // SAFETY: what a crash of the machine would damage is not read after one, and nobody here writes astray.
+            unsafe { options.flags(flags) };
         }
         // SAFETY: nobody but LMDB writes to the file.
         let env = unsafe { options.open(dir) }?;

@@ -13,7 +13,6 @@ mod raft_engine;
 mod raw;
 #[cfg(feature = "redb")]
 mod redb;
-#[cfg(feature = "journal")]
 mod shmlog;
 #[cfg(feature = "sqlite")]
 mod sqlite;
@@ -44,11 +43,17 @@ macro_rules! peer {
 pub fn systems() -> Vec<System> {
     vec![
         store::<raw::Raw>("raw", Kind::Limit, ALL),
-        peer!("journal", "shmlog", Process, shmlog::Shmlog, ALL),
-        peer!("journal", "shmlog-threads", Threads, shmlog::Shmlog, WRITING),
-        peer!("journal", "shmlog-parts", Process, shmlog::InParts, &[JournalCommit]),
+        store::<shmlog::Shmlog>("shmlog", Kind::Process, ALL),
+        store::<shmlog::Shmlog>("shmlog-threads", Kind::Threads, WRITING),
+        store::<shmlog::InParts>("shmlog-parts", Kind::Process, &[JournalCommit]),
         peer!("raft-engine", "raft-engine", Threads, raft_engine::RaftEngine, ALL),
-        peer!("okaywal", "okaywal", Threads, okaywal::OkayWal, &[JournalCommit, JournalScan, JournalRandom, JournalOpen]),
+        peer!(
+            "okaywal",
+            "okaywal",
+            Threads,
+            okaywal::OkayWal,
+            &[JournalCommit, JournalScan, JournalRandom, JournalOpen]
+        ),
         missing("okaywal", Kind::Threads, &[JournalAppend], "every commit syncs"),
         peer!("lmdb", "lmdb", Threads, lmdb::Lmdb, ALL),
         peer!("lmdb", "lmdb-processes", Process, lmdb::Lmdb, WRITING),
@@ -56,8 +61,15 @@ pub fn systems() -> Vec<System> {
         peer!("sqlite", "sqlite-processes", Process, sqlite::Sqlite, WRITING),
         peer!("fjall", "fjall", Threads, fjall::Fjall, ALL),
         peer!("redb", "redb", Threads, redb::Redb, ALL),
-        peer!("redb", "redb-processes", Process, redb::Redb, WRITING),
-        peer!("commitlog", "commitlog", Threads, commitlog::Log, &[JournalAppend, JournalScan, JournalRandom, JournalOpen]),
+        peer!("redb", "redb-processes", Process, redb::Redb, &[JournalCommit]),
+        missing("redb-processes", Kind::Process, &[JournalAppend], "shared by processes, where every commit syncs"),
+        peer!(
+            "commitlog",
+            "commitlog",
+            Threads,
+            commitlog::Log,
+            &[JournalAppend, JournalScan, JournalRandom, JournalOpen]
+        ),
         missing("commitlog", Kind::Threads, &[JournalCommit], "its flush does nothing: it never syncs"),
         peer!("walrus", "walrus", Threads, walrus::Wal, &[JournalAppend, JournalCommit, JournalScan, JournalOpen]),
         missing("walrus", Kind::Threads, &[JournalRandom], "reads on from a cursor, finds nothing by number"),

@@ -1,8 +1,8 @@
 //! okaywal: a log of which its user keeps where what lies, until it is checkpointed and gone. Here it never is.
 
-use crate::durable::records::Check;
-use crate::durable::store::{AHEAD_BYTES, Reader, Settings, Store, Writer};
 use crate::case::Suite;
+use crate::durable::records::Check;
+use crate::durable::store::{Reader, Settings, Store, Writer};
 use anyhow::{Context, Result};
 use okaywal::{Configuration, Entry, EntryId, LogManager, LogPosition, ReadChunkResult, SegmentReader, WriteAheadLog};
 use std::io::{self, Read};
@@ -60,7 +60,7 @@ pub struct OkayWal {
 fn open(dir: &Path, settings: &Settings, found: &Arc<Mutex<Found>>) -> Result<WriteAheadLog> {
     let mut configuration = Configuration::default_for(dir).checkpoint_after_bytes(u64::MAX);
     if settings.is_durable() {
-        configuration = configuration.preallocate_bytes(u32::try_from(AHEAD_BYTES)?);
+        configuration = configuration.preallocate_bytes(u32::try_from(settings.ahead_bytes)?);
     }
     Ok(configuration.open(Finder(Arc::clone(found)))?)
 }
@@ -69,6 +69,7 @@ impl Store for OkayWal {
     type Writer<'s> = Committer<'s>;
     type Reader<'s> = Positions<'s>;
     const IS_READ_ONCE: bool = true;
+    const FILL_UNIT: usize = 1000;
 
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         let positions = (settings.suite == Suite::JournalRandom).then(Vec::new);

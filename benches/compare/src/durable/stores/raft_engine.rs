@@ -1,7 +1,7 @@
 //! raft-engine: a log for each writer, which is what a group is to it, in the same files; group commit among threads.
 
 use crate::durable::records::{Check, number_of};
-use crate::durable::store::{AHEAD_BYTES, Reader, Settings, Store, Writer};
+use crate::durable::store::{Reader, Settings, Store, Writer};
 use anyhow::{Context, Result};
 use protobuf::well_known_types::BytesValue;
 use raft_engine::{Config, Engine, LogBatch, MessageExt, ReadableSize};
@@ -37,9 +37,10 @@ impl Store for RaftEngine {
             ..Config::default()
         };
         if settings.is_durable() {
-            // Half as much again is prepared: files of zeroes, into which a commit changes no metadata.
+            // Files of zeroes, into which a commit changes no metadata; half as much again as the limit says.
             config.prefill_for_recycle = true;
-            config.prefill_limit = Some(ReadableSize(AHEAD_BYTES * 3 / 4));
+            config.prefill_limit = Some(ReadableSize(settings.ahead_bytes * 3 / 4));
+            config.target_file_size.0 = config.target_file_size.0.min(settings.ahead_bytes / 4);
         }
         Ok(Self(Engine::open(config)?))
     }

@@ -5,7 +5,7 @@
 #![allow(unsafe_code, reason = "mmap")]
 
 use crate::durable::records::{Check, stamp_of};
-use crate::durable::store::{AHEAD_BYTES, Reader, Settings, Store, Writer};
+use crate::durable::store::{Reader, Settings, Store, Writer};
 use anyhow::{Context, Result, ensure};
 use rustix::mm::{MapFlags, ProtFlags, mmap, munmap};
 use std::fs::File;
@@ -35,7 +35,7 @@ impl Store for Raw {
         let len = file.metadata()?.len();
         if settings.is_durable() && len == 0 {
             // In pages: one large write would make one large folio, all of which each commit writes back.
-            for page in 0..AHEAD_BYTES / PAGE as u64 {
+            for page in 0..settings.ahead_bytes / PAGE as u64 {
                 file.write_all_at(&[0; PAGE], page * PAGE as u64)?;
             }
         }

@@ -3,9 +3,7 @@
 use crate::durable::records::Check;
 use crate::durable::store::{Reader, Settings, Store, Writer};
 use anyhow::{Context, Result};
-use redb::{
-    ConcurrencyMode, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition,
-};
+use redb::{ConcurrencyMode, Database, Durability, ReadOnlyTable, ReadableDatabase, ReadableTable, TableDefinition};
 use std::marker::PhantomData;
 use std::path::Path;
 
@@ -20,6 +18,7 @@ pub struct Redb(Database);
 impl Store for Redb {
     type Writer<'s> = Transactions<'s>;
     type Reader<'s> = Snapshot<'s>;
+    const FILL_UNIT: usize = 1000;
 
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
         let mut builder = Database::builder();

@@ -4,13 +4,16 @@
 use crate::durable::records::Check;
 use crate::durable::store::{Reader, Settings, Store, Writer};
 use anyhow::Result;
-use rusqlite::Connection;
+use rusqlite::{Connection, Error, ErrorCode};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// How long a process waits for others.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// How long it waits where SQLite does not.
+const NAP: Duration = Duration::from_millis(5);
 /// How much of the file is read through a map.
 const MAP_BYTES: i64 = 8 << 30;
 
@@ -23,18 +26,34 @@ impl Sqlite {
     }
 }
 
+fn connect(dir: &Path, settings: &Settings) -> rusqlite::Result<Connection> {
+    let connection = Connection::open(dir.join("records.db"))?;
+    connection.busy_timeout(PATIENCE)?;
+    connection.pragma_update(None, "journal_mode", "WAL")?;
+    connection.pragma_update(None, "synchronous", if settings.is_durable() { "FULL" } else { "OFF" })?;
+    connection.pragma_update(None, "mmap_size", MAP_BYTES)?;
+    connection.execute_batch("CREATE TABLE IF NOT EXISTS records(number INTEGER PRIMARY KEY, record BLOB NOT NULL)")?;
+    Ok(connection)
+}
+
+fn is_busy(error: &Error) -> bool {
+    error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+}
+
 impl Store for Sqlite {
     type Writer<'s> = Inserts<'s>;
     type Reader<'s> = Selects<'s>;
+    const FILL_UNIT: usize = 1000;
 
     fn open(dir: &Path, settings: &Settings) -> Result<Self> {
-        let connection = Connection::open(dir.join("records.db"))?;
-        connection.busy_timeout(PATIENCE)?;
-        connection.pragma_update(None, "journal_mode", "WAL")?;
-        connection.pragma_update(None, "synchronous", if settings.is_durable() { "FULL" } else { "OFF" })?;
-        connection.pragma_update(None, "mmap_size", MAP_BYTES)?;
-        connection.execute_batch("CREATE TABLE IF NOT EXISTS records(number INTEGER PRIMARY KEY, record BLOB NOT NULL)")?;
-        Ok(Self(Mutex::new(connection)))
+        // Of those that open or close it at the same time, some are told at once that it is locked.
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match connect(dir, settings) {
+                Err(error) if is_busy(&error) && Instant::now() < deadline => sleep(NAP),
+                connection => return Ok(Self(Mutex::new(connection?))),
+            }
+        }
     }
 
     fn writer(&self, _index: usize) -> Result<Inserts<'_>> {

@@ -29,7 +29,9 @@ impl Store for Wal {
             // SAFETY: as above. Without it each step is printed.
             unsafe { std::env::set_var("WALRUS_QUIET", "1") };
         });
-        let schedule = if settings.is_durable() { FsyncSchedule::SyncEach } else { FsyncSchedule::NoFsync };
+        // A batch syncs by itself, and would have each of its records synced beside.
+        let is_each = settings.is_durable() && settings.batch == 1;
+        let schedule = if is_each { FsyncSchedule::SyncEach } else { FsyncSchedule::NoFsync };
         // The cursor is never written down, so that each process begins at the beginning.
         let reads = ReadConsistency::AtLeastOnce { persist_every: u32::MAX };
         Ok(Self(Walrus::with_consistency_and_schedule_for_key(NAME, reads, schedule)?))
