@@ -1,0 +1,17 @@
+//! Crashes: of all that a disk may hold after a power failure at any moment, nothing may break a promise.
+//!
+//! A workload runs on a disk that is recorded (`recording`, `workload`); from the record come the images that a crash
+//! may leave (`model`, `images`); each is recovered and held against what was promised (`oracle`), some are crashed while
+//! they are recovered, or gone on from and crashed again (`explore`). `planted` shows that mistakes are found; `flips` is
+//! about wrong bits. With `SHMLOG_LONG=1` more is tried.
+
+mod explore;
+mod flips;
+mod images;
+mod memory_disk;
+mod model;
+mod oracle;
+pub(crate) mod planted;
+mod recording;
+mod runs;
+mod workload;

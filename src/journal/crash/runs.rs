@@ -1,0 +1,282 @@
+//! The workloads, and all their crashes.
+
+use super::explore::{Effort, Explorer, Tally};
+use super::images::Dice;
+use super::memory_disk::Image;
+use super::oracle::Truth;
+use super::recording::Entry;
+use super::workload::Session;
+use crate::journal::settings::Flush;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+pub(super) const TIMELY: Flush = Flush::After(Duration::from_millis(1));
+
+/// A workload: name, flush policy, steps.
+pub(super) type Script = (&'static str, Flush, fn(&mut Session));
+
+/// How much of everything: more where time is given.
+pub(super) fn is_long() -> bool {
+    std::env::var_os("SHMLOG_LONG").is_some()
+}
+
+fn singles(session: &mut Session) {
+    for len in [5, 100, 0, 700, 512, 40] {
+        session.append(len);
+        session.sync();
+    }
+}
+
+fn groups(session: &mut Session) {
+    for count in 1..5 {
+        for len in 0..count {
+            session.append(len * 150);
+            session.append_parts(&[len * 10, 0, 600]);
+        }
+        session.sync();
+    }
+}
+
+fn rolls(session: &mut Session) {
+    for count in 0..14 {
+        session.append(15_000);
+        session.append(3000);
+        // More than a file takes.
+        if count % 4 == 3 {
+            session.sync();
+        }
+    }
+}
+
+fn unsynced(session: &mut Session) {
+    for count in 0..40 {
+        session.append(9000 + count);
+        if count == 17 || count == 30 {
+            session.sync();
+        }
+    }
+}
+
+fn reopened(session: &mut Session) {
+    for count in 0..4 {
+        session.append(200);
+        session.sync();
+        session.append(2000 * count);
+        session.close();
+        session.open().unwrap();
+    }
+}
+
+fn killed(session: &mut Session) {
+    for count in 0..4 {
+        session.append(1200);
+        session.sync();
+        session.append(30_000);
+        session.append(30_000);
+        session.append(300 * count);
+        if count % 2 == 1 {
+            session.append(25_000);
+            session.append(25_000);
+            session.append(25_000);
+        }
+        session.kill();
+        session.open().unwrap();
+    }
+}
+
+fn lengths(session: &mut Session) {
+    let limit = session.limit_bytes();
+    for len in [0, 1, 7, 8, 9, 471, 472, 473, 511, 512, 4047, 4048, 4056, limit, 0, limit - 8, 0] {
+        session.append(len);
+        if len % 2 == 0 {
+            session.sync();
+        }
+    }
+}
+
+fn prepared(session: &mut Session) {
+    for count in 0..10 {
+        session.append(20_000);
+        session.sync();
+        if count % 3 == 0 {
+            session.prepare_ahead();
+        }
+    }
+}
+
+fn full(session: &mut Session) {
+    for count in 0..12 {
+        session.append(7000);
+        session.recorder.is_full.store(count % 3 == 1, Relaxed);
+        session.sync();
+        session.append(400);
+        session.sync();
+    }
+}
+
+fn pointed(session: &mut Session) {
+    for count in 0..12 {
+        session.append(9000);
+        session.sync();
+        for _ in 0..count % 5 {
+            session.append(7000);
+        }
+        let end = session.journal().next_seq();
+        session.advance("a", end - count % 2);
+        if count % 4 == 1 {
+            session.sync_cursors();
+        }
+        session.advance("b", end / 2);
+        if count % 4 == 3 {
+            session.kill();
+            session.open().unwrap();
+            let end = session.journal().next_seq();
+            session.advance("a", end);
+            session.sync_cursors();
+        }
+    }
+}
+
+fn pruned(session: &mut Session) {
+    for count in 0..24 {
+        session.append(9000);
+        session.append(9000);
+        session.sync();
+        if count % 5 == 4 {
+            let end = session.journal().next_seq();
+            session.prune(end - 3);
+        }
+    }
+}
+
+fn retained(session: &mut Session) {
+    session.close();
+    session.retain.files = Some(2);
+    session.open().unwrap();
+    for _ in 0..18 {
+        session.append(12_000);
+        session.append(12_000);
+        session.sync();
+    }
+}
+
+fn deleted(session: &mut Session) {
+    for count in 0..6 {
+        for _ in 0..40 {
+            session.append(1000);
+        }
+        let end = session.journal().next_seq();
+        session.delete(&[end - 3, end / 2], count % 2 == 0);
+        let many: Vec<_> = (0..end).filter(|seq| seq % 7 == 0 || seq + 90 < end && seq + 170 > end).collect();
+        session.delete(&many, false);
+        session.delete(&[end - 1], false);
+        session.sync();
+        if count % 3 == 1 {
+            session.kill();
+            session.open().unwrap();
+        }
+    }
+}
+
+pub(super) const SCRIPTS: [Script; 13] = [
+    ("singles", TIMELY, singles),
+    ("groups", TIMELY, groups),
+    ("rolls", TIMELY, rolls),
+    ("unsynced", Flush::Never, unsynced),
+    ("reopened", TIMELY, reopened),
+    ("killed", Flush::Never, killed),
+    ("lengths", TIMELY, lengths),
+    ("prepared", TIMELY, prepared),
+    ("full", TIMELY, full),
+    ("pointed", TIMELY, pointed),
+    ("pruned", TIMELY, pruned),
+    ("retained", TIMELY, retained),
+    ("deleted", TIMELY, deleted),
+];
+
+/// Some steps by chance.
+pub(super) fn stroll(session: &mut Session, steps: usize) {
+    for _ in 0..steps {
+        let large = if session.dice.one_in(4) { 20_000 } else { 900 };
+        let len = session.dice.below(large);
+        let end = session.journal().next_seq();
+        match session.dice.below(26) {
+            0..=8 => session.append(len),
+            9..=10 => session.append_parts(&[len / 2, len % 50, 8]),
+            11..=15 => session.sync(),
+            16 => session.prepare_ahead(),
+            23..=24 => {
+                let seqs: Vec<_> =
+                    (0..=len as u64 % 40).map(|back| end.saturating_sub(back * (1 + len as u64 % 3))).collect();
+                session.delete(&seqs, len.is_multiple_of(2));
+            }
+            20 => session.advance(["a", "b"][len % 2], end),
+            21 => session.sync_cursors(),
+            22 => session.prune(end.saturating_sub(len as u64 % 16)),
+            17 => session.recorder.is_full.store(true, Relaxed),
+            18 => {
+                session.close();
+                session.open().unwrap();
+            }
+            _ => {
+                session.kill();
+                session.open().unwrap();
+            }
+        }
+    }
+}
+
+/// Records a workload from an empty directory on.
+pub(super) fn record(flush: Flush, seed: u64, steps: impl FnOnce(&mut Session)) -> Vec<Entry> {
+    let mut session = Session::native(flush, seed);
+    session.open().unwrap();
+    steps(&mut session);
+    session.end()
+}
+
+/// Tries the crashes of what was recorded.
+pub(super) fn crash(name: &str, flush: Flush, seed: u64, entries: &[Entry], effort: Effort) -> Tally {
+    let mut tally = Tally::default();
+    let name = format!("{name}, seed {seed}");
+    let mut explorer = Explorer { effort, dice: Dice::new(seed ^ 0x55), flush, tally: &mut tally, name };
+    explorer.explore(&Image::default(), &Truth::default(), entries, 0);
+    tally
+}
+
+pub(super) fn expect_none(tally: &Tally) {
+    let mut first = tally.violations.clone();
+    first.dedup_by_key(|violation| violation.split(", after ").next().map(str::to_owned));
+    first.truncate(9);
+    assert!(first.is_empty(), "{} violations, the first ones: {first:#?}", tally.violations.len());
+}
+
+#[test]
+fn no_crash_of_a_scripted_workload_breaks_a_promise() {
+    let seeds = if is_long() { 1..9 } else { 1..2 };
+    let effort = if is_long() { Effort { images: 40, ..Effort::SMALL } } else { Effort::SMALL };
+    let mut all = Tally::default();
+    for (name, flush, steps) in SCRIPTS {
+        let mut tally = Tally::default();
+        for seed in seeds.clone() {
+            tally.add(crash(name, flush, seed, &record(flush, seed, steps), effort));
+        }
+        tally.say(name);
+        all.add(tally);
+    }
+    all.say("all scripts");
+    expect_none(&all);
+}
+
+#[test]
+fn no_crash_of_a_random_workload_breaks_a_promise() {
+    let seeds = if is_long() { 1..200 } else { 1..5 };
+    let effort = if is_long() { Effort { images: 30, ..Effort::SMALL } } else { Effort::SMALL };
+    let mut all = Tally::default();
+    for seed in seeds {
+        let flush = if seed % 3 == 0 { Flush::Never } else { TIMELY };
+        let entries = record(flush, seed, |session| stroll(session, 40));
+        all.add(crash("random", flush, seed, &entries, effort));
+    }
+    all.say("random");
+    expect_none(&all);
+}
