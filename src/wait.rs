@@ -72,34 +72,12 @@ pub(crate) fn until<T>(
     }
 }
 
-/// As [`until`], for what takes a disk's time: sleeps at once. Many wait, and the cores are for those who have something
-/// to do.
-pub(crate) fn asleep<T>(
-    heavy_fence: impl Fn(),
-    doorbell: Option<&Doorbell>,
-    deadline: Option<Instant>,
-    mut look: impl FnMut() -> Option<T>,
-) -> Option<T> {
-    loop {
-        if let Some(found) = look() {
-            return Some(found);
-        }
-        if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-            return None;
-        }
-        if let Some(found) = sleep(&heavy_fence, doorbell, deadline, &mut look) {
-            return Some(found);
-        }
-    }
-}
-
-/// Sleeps once, until it is woken, or `deadline`, or a slice has passed; not at all if `look` finds something after
-/// announcing. Returns what it found.
-pub(crate) fn sleep<T>(
+/// Announces, looks once more, sleeps one slice.
+fn sleep<T>(
     heavy_fence: &impl Fn(),
     doorbell: Option<&Doorbell>,
     deadline: Option<Instant>,
-    mut look: impl FnMut() -> Option<T>,
+    look: &mut impl FnMut() -> Option<T>,
 ) -> Option<T> {
     let left = deadline.map_or(SLICE, |deadline| deadline.saturating_duration_since(Instant::now()).min(SLICE));
     let Some(doorbell) = doorbell else {

@@ -119,7 +119,7 @@ impl JournalAppender {
     /// # Errors
     /// [`JournalError::Failed`], [`JournalError::DiskFull`]
     pub fn sync_to(&self, end: u64) -> Result<(), JournalError> {
-        self.core().flush_until(Goal::Durable, None, |state| state.durable() >= end).map(drop)
+        self.core().flush_until(Goal::Durable, Some(end), |state| state.durable() >= end)
     }
 
     /// The longest record, in bytes.

@@ -14,7 +14,6 @@ use crate::sys::disk::{Disk, DiskFile};
 use crate::sys::lock::{self, Mode};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, TryLockError};
-use std::time::Instant;
 
 /// Bytes of the lock file: who opens or closes the journal,
 pub(crate) const OPEN_LOCK: u64 = 0;
@@ -112,22 +111,26 @@ impl Core {
                 drop(lead);
                 return Ok(done);
             }
-            self.state.sleep_in(rounds, None);
+            self.state.sleep_in(rounds, None, None);
         }
     }
 
-    /// Flushes, or waits while somebody else does, until `is_done`, or until `deadline`. Returns whether it is.
+    /// Flushes, or waits while somebody else does, until `is_done`. It is when the records below `wanted` are durable, if
+    /// that is all there is to it.
     pub(crate) fn flush_until(
         &self,
         goal: Goal,
-        deadline: Option<Instant>,
+        wanted: Option<u64>,
         is_done: impl Fn(&State) -> bool,
-    ) -> Result<bool, JournalError> {
+    ) -> Result<(), JournalError> {
         let mut has_slept = false;
         loop {
             let rounds = self.state.rounds();
             if is_done(&self.state) {
-                return Ok(true);
+                if has_slept {
+                    self.state.pass_on();
+                }
+                return Ok(());
             }
             self.check()?;
             // Who flushes rings when it is done; until then its lock is not asked for, unless in vain: it may have died.
@@ -140,10 +143,7 @@ impl Core {
                 self.call_due();
                 flushed?;
             } else {
-                self.state.sleep_in(rounds, deadline);
-            }
-            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
-                return Ok(is_done(&self.state));
+                self.state.sleep_in(rounds, wanted, None);
             }
         }
     }

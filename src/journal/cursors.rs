@@ -216,6 +216,6 @@ impl Core {
         let version = self.state.cursors_version();
         // SYNC durable: what was set before is in the count.
         fence(Acquire);
-        self.flush_until(Goal::Durable, None, |state| state.cursors_durable() >= version).map(drop)
+        self.flush_until(Goal::Durable, None, |state| state.cursors_durable() >= version)
     }
 }

@@ -243,7 +243,7 @@ impl Core {
     /// Makes durable what was deleted before.
     pub(crate) fn sync_marks(&self) -> Result<(), JournalError> {
         let version = self.state.marks();
-        self.flush_until(Goal::Durable, None, |state| state.marks_durable() >= version).map(drop)
+        self.flush_until(Goal::Durable, None, |state| state.marks_durable() >= version)
     }
 
     /// Under the marks lock. Returns how many records are newly marked, and the files all of whose records are now.

@@ -81,6 +81,7 @@ impl Flusher {
     pub(crate) fn flush(&mut self, core: &Core, goal: Goal) -> Result<u64, JournalError> {
         core.check()?;
         let died = core.state.begin_flush();
+        core.state.begin_round();
         let progress = core.state.progress();
         if died {
             self.take_over(core, progress)?;
@@ -124,6 +125,8 @@ impl Flusher {
             }
         }
         self.write_cursors(core, round)?;
+        // Others commit on while this waits for the disk, and are the next round's.
+        core.state.end_taking(round.progress.written.seq);
         let has_marks = core.state.marks() != core.state.marks_durable();
         let is_due = round.progress.durable != round.progress.written || has_marks;
         if goal == Goal::Durable && is_due {

@@ -27,6 +27,7 @@ mod record;
 mod recover;
 mod repair;
 mod retain;
+mod rounds;
 mod salvage;
 mod settings;
 mod shelf;
@@ -197,7 +198,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::sync`].
     pub fn sync_to(&self, end: u64) -> Result<(), JournalError> {
-        self.core().flush_until(Goal::Durable, None, |state| state.durable() >= end).map(drop)
+        self.core().flush_until(Goal::Durable, Some(end), |state| state.durable() >= end)
     }
 
     /// Records below this one are durable.

@@ -330,7 +330,7 @@ impl Core {
     /// the front.
     pub(crate) fn close(&self) -> Result<(), JournalError> {
         let end = self.end();
-        let flushed = self.flush_until(Goal::Durable, None, |state| state.durable() >= end);
+        let flushed = self.flush_until(Goal::Durable, Some(end), |state| state.durable() >= end);
         let let_go = || {
             let _ = lock::unlock(self.locks.fd(), USE_LOCK);
         };
@@ -354,7 +354,7 @@ impl Core {
     fn close_last(&self) -> Result<(), JournalError> {
         // Others may have appended and died.
         let end = self.end();
-        self.flush_until(Goal::Durable, None, |state| state.durable() >= end)?;
+        self.flush_until(Goal::Durable, Some(end), |state| state.durable() >= end)?;
         // The cursors become the last frame, where they are found without a scan.
         self.state.cursors_changed();
         self.sync_cursors()?;

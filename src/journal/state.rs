@@ -1,7 +1,6 @@
 //! The words that all processes share which have the journal open.
 #![allow(unsafe_code, reason = "the view lives as long as the mapping stored beside it")]
 
-use crate::core::doorbell;
 use crate::create::unix_ns;
 use crate::error::AttachError;
 use crate::journal::format::control::Place;
@@ -12,15 +11,11 @@ use crate::layout::journal::{
 use crate::preamble::{check_magic, get_id, put_id, put_magic};
 use crate::region::{Region, outliving};
 use crate::sync::{
-    Fencing,
-    Ordering::{Acquire, Relaxed, Release, SeqCst},
+    Ordering::{Acquire, Relaxed, Release},
     fence,
 };
-use crate::sys::futex;
-use crate::wait;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::time::{Duration, Instant};
 
 /// Whose words they are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,8 +60,6 @@ impl Act {
     }
 }
 
-/// Longest sleep before a lock is asked for again whose holder may have died.
-const SLICE: Duration = Duration::from_millis(5);
 /// An error without a number of the system's.
 const NO_NUMBER: u64 = u32::MAX as u64;
 
@@ -125,6 +118,15 @@ impl State {
         // SAFETY: `region` is stored beside the view.
         let cursors = unsafe { outliving(cursors) };
         Ok(Self { words, cursors, region })
+    }
+
+    pub(crate) fn words(&self) -> &JournalState {
+        self.words
+    }
+
+    /// Whether this process may set words, and so be woken.
+    pub(crate) fn is_writable(&self) -> bool {
+        self.region.is_writable()
     }
 
     /// Records below this one are durable. SYNC durable: Acquire, pairs with the Release in [`State::publish`].
@@ -330,42 +332,6 @@ impl State {
         let time = unix_ns().max(self.words.flush.unix_ns.load(Relaxed));
         self.words.flush.unix_ns.store(time, Relaxed);
         time
-    }
-
-    /// Wakes everybody who waits for progress.
-    pub(crate) fn ring(&self) {
-        let bell = &self.words.advanced;
-        // Both sides fence fully: who waits, waits for a disk.
-        if doorbell::is_called(bell, Fencing::Portable) {
-            doorbell::ring(bell, futex::wake_all);
-        }
-    }
-
-    /// How often the flush lock was let go of. SYNC rounds: Acquire, pairs with the Release in [`State::let_go`]: who finds
-    /// the lock taken after this load sleeps only as long as the count stays.
-    pub(crate) fn rounds(&self) -> u64 {
-        self.words.flush.rounds.load(Acquire)
-    }
-
-    /// After the flush lock was let go of: wakes who waits for it, or for what was flushed.
-    pub(crate) fn let_go(&self) {
-        self.words.flush.rounds.fetch_add(1, Release);
-        self.ring();
-    }
-
-    /// Sleeps while the flush lock was let go of `rounds` times; at most until `deadline`, and not for long.
-    pub(crate) fn sleep_in(&self, rounds: u64, deadline: Option<Instant>) {
-        let bell = self.region.is_writable().then_some(&self.words.advanced);
-        let slice = Instant::now() + SLICE;
-        let until = deadline.map_or(slice, |deadline| deadline.min(slice));
-        let is_over = || (self.rounds() != rounds || self.is_failed()).then_some(());
-        let _ = wait::sleep(&|| fence(SeqCst), bell, Some(until), is_over);
-    }
-
-    /// Looks until there is something, or until `deadline`, sleeping in between.
-    pub(crate) fn wait<T>(&self, deadline: Option<Instant>, look: impl FnMut() -> Option<T>) -> Option<T> {
-        let bell = self.region.is_writable().then_some(&self.words.advanced);
-        wait::asleep(|| fence(SeqCst), bell, deadline, look)
     }
 }
 

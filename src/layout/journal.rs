@@ -4,7 +4,7 @@
 //! 0      JournalPreamble  magic, version, the journal's id, generation, boot; written once, the magic last
 //! 128    durable          records below it are durable                          (each alone on a pair of lines)
 //! 256    written          records below it are in the files
-//! 384    advanced         doorbell: rung when one of the two moved, or flushing failed
+//! 384    Sleepers         who waits for a flush
 //! 512    failure          0, or why nothing is flushed any more
 //! 640    files            counts up when files come and go
 //! 768    oldest           records below it are given up
@@ -15,8 +15,7 @@
 //! ```
 
 use super::Line;
-use super::board::Doorbell;
-use crate::sync::AtomicU64;
+use crate::sync::{AtomicU32, AtomicU64};
 
 /// First word of a journal's shared words: `SHMJSTAT`.
 pub const JOURNAL_MAGIC: u64 = u64::from_le_bytes(*b"SHMJSTAT");
@@ -85,6 +84,16 @@ pub struct CursorWords {
     pub reserved: [AtomicU64; 3],
 }
 
+/// Who waits for a flush.
+#[repr(C, align(128))]
+#[derive(Debug)]
+pub struct Sleepers {
+    /// How many sleep, or were killed asleep.
+    pub count: AtomicU64,
+    /// The futex word; every wake adds one.
+    pub bell: AtomicU32,
+}
+
 /// Written by the holder of the flush lock only; what a dead one left is found by the next.
 #[repr(C, align(128))]
 #[derive(Debug)]
@@ -93,6 +102,8 @@ pub struct FlushWords {
     pub turn: AtomicU64,
     /// How often the flush lock was let go of: counted up after that, by whoever did.
     pub rounds: AtomicU64,
+    /// Records below this one are taken by the flush under way; all, while it takes some.
+    pub taken: AtomicU64,
     /// 1 while somebody flushes: found so by the next one, it died.
     pub leading: AtomicU64,
     /// 1 from before a sync until its outcome is known to all.
@@ -130,7 +141,7 @@ pub struct JournalState {
     /// Records below this sequence number are in the files.
     pub written: Line,
     /// See the module.
-    pub advanced: Doorbell,
+    pub sleepers: Sleepers,
     /// See the module.
     pub failure: Line,
     /// See the module.
@@ -149,7 +160,7 @@ pub struct JournalState {
 const _: () = {
     assert!(size_of::<JournalPreamble>() == 128);
     assert!(core::mem::offset_of!(JournalState, durable) == 128);
-    assert!(core::mem::offset_of!(JournalState, advanced) == 384);
+    assert!(core::mem::offset_of!(JournalState, sleepers) == 384);
     assert!(core::mem::offset_of!(JournalState, oldest) == 768);
     assert!(core::mem::offset_of!(JournalState, flush) == 1024);
     assert!(core::mem::offset_of!(JournalState, deleted) == 1280);
