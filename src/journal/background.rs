@@ -54,17 +54,19 @@ impl Drop for Background {
 }
 
 fn run(core: &Core, orders: &Receiver<()>) {
+    // What is there at two looks in a row is old enough to be flushed: what is younger, others may be about to.
     let (every, goal) = match core.settings.flush {
-        Flush::After(within) => (within, Goal::Durable),
+        Flush::After(within) => (within / 2, Goal::Durable),
         Flush::Never => (UNHURRIED, Goal::Written),
     };
-    let (mut pause, mut files) = (every, 0);
+    let (mut pause, mut files, mut old) = (every, 0, core.end());
     loop {
         match orders.recv_timeout(pause) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        let is_busy = flush(core, goal) >= BUSY_BYTES;
+        let is_busy = flush(core, goal, old) >= BUSY_BYTES;
+        old = core.end();
         tend(core, &mut files);
         core.call_due();
         pause = if is_busy { Duration::ZERO } else { every };
@@ -79,14 +81,14 @@ fn run(core: &Core, orders: &Receiver<()>) {
     }
 }
 
-/// Flushes, if there is anything to flush and nobody else is about it. Returns how many bytes. What fails is said to
-/// those who want something of the journal.
-fn flush(core: &Core, goal: Goal) -> u64 {
-    let end = core.end();
+/// Flushes, if any record below `old` has to be, or the front is filling up, and nobody else is about it. Returns how many
+/// bytes. What fails is said to those who want something of the journal.
+fn flush(core: &Core, goal: Goal, old: u64) -> u64 {
     let is_due = match goal {
-        Goal::Written => core.state.written() < end,
+        Goal::Written => core.state.written() < core.end(),
         Goal::Durable => {
-            core.state.durable() < end
+            core.state.durable() < old
+                || core.is_filling()
                 || core.state.marks() != core.state.marks_durable()
                 || core.state.cursors_version() != core.state.cursors_durable()
         }

@@ -1,6 +1,7 @@
 //! What all handles of a journal in this process share.
 
-use crate::core::locate;
+use crate::core::memory::Memory;
+use crate::core::{locate, roll};
 use crate::error::JournalError;
 use crate::journal::deleted::Deleted;
 use crate::journal::durable::Callbacks;
@@ -151,6 +152,13 @@ impl Core {
     /// The hold of the front that keeps what is not in the files yet.
     pub(crate) fn floor(&self) -> u64 {
         self.front.mapped().floor().map_or(0, |floor| floor.hold.0.load(Relaxed))
+    }
+
+    /// Whether a good part of the front is not in the files yet.
+    pub(crate) fn is_filling(&self) -> bool {
+        let mapped = &**self.front.mapped();
+        let held = roll::active(mapped).saturating_sub(self.floor().saturating_sub(1));
+        held >= (mapped.windows() / 4).max(1)
     }
 
     /// Whether this is a child of the process that opened the journal: it shares its locks and must not use them.
