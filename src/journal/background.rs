@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 /// How often files are written that nobody wants durable.
 const UNHURRIED: Duration = Duration::from_millis(10);
 
+/// Until the next look, where a lot comes in.
+const HURRIED: Duration = Duration::from_millis(1);
 /// Bytes of a flush after which the next one begins at once: appenders are busy, and the front is not to fill up.
 const BUSY_BYTES: u64 = 256 << 10;
 
@@ -59,18 +61,24 @@ fn run(core: &Core, orders: &Receiver<()>) {
         Flush::After(within) => (within / 2, Goal::Durable),
         Flush::Never => (UNHURRIED, Goal::Written),
     };
-    let (mut pause, mut files, mut old) = (every, 0, core.end());
+    let (mut pause, mut files, mut old, mut segment) = (every, 0, core.end(), 0);
     loop {
         match orders.recv_timeout(pause) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        let is_busy = flush(core, goal, old) >= BUSY_BYTES;
+        let before = segment;
+        (pause, segment) = (flush(core, goal, old).min(every), core.segment());
         old = core.end();
-        tend(core, &mut files);
+        prepare(core);
         core.call_due();
-        pause = if is_busy { Duration::ZERO } else { every };
-        if core.callbacks.is_any() && !is_busy {
+        if segment != before {
+            // A lot comes in: the front is not to fill up before the next look.
+            pause = pause.min(HURRIED);
+            continue;
+        }
+        tend(core, &mut files);
+        if core.callbacks.is_any() && !pause.is_zero() {
             // Others may be the ones who make it so: their ring is what this thread is to hear.
             let turn = core.state.turn();
             let until = Instant::now() + every;
@@ -81,9 +89,9 @@ fn run(core: &Core, orders: &Receiver<()>) {
     }
 }
 
-/// Flushes, if any record below `old` has to be, or the front is filling up, and nobody else is about it. Returns how many
-/// bytes. What fails is said to those who want something of the journal.
-fn flush(core: &Core, goal: Goal, old: u64) -> u64 {
+/// Flushes, if any record below `old` has to be, or the front is filling up, and nobody else is about it. Returns when to
+/// look again, at the latest. What fails is said to those who want something of the journal.
+fn flush(core: &Core, goal: Goal, old: u64) -> Duration {
     let is_due = match goal {
         Goal::Written => core.state.written() < core.end(),
         Goal::Durable => {
@@ -94,18 +102,35 @@ fn flush(core: &Core, goal: Goal, old: u64) -> u64 {
         }
     };
     if !is_due || core.state.is_failed() {
-        return 0;
+        return Duration::MAX;
     }
-    let Ok(Some(mut lead)) = core.try_lead() else { return 0 };
-    let flushed = lead.flush(goal);
-    drop(lead);
-    flushed.unwrap_or_else(|error| {
-        tracing::warn!(%error, "flushing a journal");
-        0
-    })
+    let mut lead = match core.try_lead() {
+        Ok(Some(lead)) => lead,
+        // Appenders who find the front full do it themselves, and had better not have to.
+        Ok(None) if core.is_filling() => return HURRIED,
+        Ok(None) | Err(_) => return Duration::MAX,
+    };
+    match lead.flush(goal) {
+        Ok(bytes) if bytes >= BUSY_BYTES => Duration::ZERO,
+        Ok(_) => Duration::MAX,
+        Err(error) => {
+            tracing::warn!(%error, "flushing a journal");
+            Duration::MAX
+        }
+    }
 }
 
-/// What is done in good time, so that nobody has to wait for it. `files` is the count that was seen last.
+/// Sees to it that a file is ready when one is needed: soon, but not while the file that is written to has room for long.
+fn prepare(core: &Core) {
+    if core.state.progress().written.offset >= core.settings.file_bytes / 4
+        && core.end() > 0
+        && let Err(error) = core.prepare_ahead()
+    {
+        tracing::warn!(%error, "preparing a file of a journal");
+    }
+}
+
+/// What is done when there is time for it. `files` is the count that was seen last.
 fn tend(core: &Core, files: &mut u64) {
     let warn = |what: &'static str| move |error: JournalError| tracing::warn!(%error, "{what}");
     if core.settings.retain.age.is_some()
@@ -113,11 +138,6 @@ fn tend(core: &Core, files: &mut u64) {
     {
         Flusher::retain(core).unwrap_or_else(warn("giving up old files of a journal"));
         drop(lead);
-    }
-    let written = core.state.progress().written;
-    // Soon, but not while the file that is written to has room for long.
-    if written.offset >= core.settings.file_bytes / 4 && core.end() > 0 {
-        core.prepare_ahead().unwrap_or_else(warn("preparing a file of a journal"));
     }
     let now = core.state.files();
     if now != *files {

@@ -154,10 +154,15 @@ impl Core {
         self.front.mapped().floor().map_or(0, |floor| floor.hold.0.load(Relaxed))
     }
 
+    /// The newest segment of the front.
+    pub(crate) fn segment(&self) -> u64 {
+        roll::active(&**self.front.mapped())
+    }
+
     /// Whether a good part of the front is not in the files yet.
     pub(crate) fn is_filling(&self) -> bool {
         let mapped = &**self.front.mapped();
-        let held = roll::active(mapped).saturating_sub(self.floor().saturating_sub(1));
+        let held = self.segment().saturating_sub(self.floor().saturating_sub(1));
         held >= (mapped.windows() / 4).max(1)
     }
 

@@ -106,13 +106,15 @@ impl Flusher {
     }
 
     fn advance(&mut self, core: &Core, goal: Goal, round: &mut Round) -> Result<u64, JournalError> {
+        // Without a sync rounds are cheap, and the room that each one makes is somebody's at once.
+        let limit = if goal == Goal::Durable { MAX_FLUSH_BYTES } else { core.front.mapped().log().len_bytes() / 8 };
         let mut written_bytes = 0;
         loop {
             self.open_sink(core, round.progress.written)?;
             let (stop, end) = self.fill(core, round)?;
             written_bytes += self.filled as u64;
             self.write(core, &mut round.progress, end)?;
-            if stop == Stop::Empty || (stop == Stop::Block && written_bytes >= MAX_FLUSH_BYTES) {
+            if stop == Stop::Empty || (stop == Stop::Block && written_bytes >= limit) {
                 break;
             }
             if stop == Stop::File {
