@@ -25,7 +25,7 @@ use crate::log::Access;
 use crate::sys::disk::{Disk, DiskFile, NativeDisk, Open};
 use crate::sys::lock::{self, Mode};
 use rustix::fs::fstat;
-use std::fs::DirBuilder;
+use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -56,6 +56,9 @@ fn make_directory(dir: &Path, mode: u32) -> Result<(), JournalError> {
     let mode = mode | (mode & 0o444) >> 2;
     let parents = dir.parent().map_or(Ok(()), std::fs::create_dir_all);
     let made = parents.and_then(|()| DirBuilder::new().mode(mode).create(dir));
+    // So that the directory is found after a power failure; where its parent can't be opened, others have made it.
+    let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let made = made.map(|()| File::open(parent).map_or(Ok(()), |parent| parent.sync_all())).and_then(|synced| synced);
     let made = made.or_else(|error| if dir.is_dir() { Ok(()) } else { Err(error) });
     made.map_err(|error| JournalError::os("making", dir.display().to_string(), error))
 }
