@@ -235,7 +235,7 @@ mod tests {
         model.apply(&Entry::Rename("draft".into(), "file".into()));
         let names = |image: &Image| image.0.keys().cloned().collect::<Vec<_>>().join(" ");
         let found: HashSet<_> = images(&model, &mut Dice::new(1), 100).iter().map(names).collect();
-        assert_eq!(found, ["", "draft", "file"].map(str::to_owned).into());
+        assert_eq!(found, HashSet::from(["", "draft", "file"].map(str::to_owned)));
         model.apply(&Entry::Allocate(0, 8));
         let lens: HashSet<_> = Plan::of(&model, 512)
             .all()
