@@ -3,10 +3,10 @@
 use crate::error::JournalError;
 use crate::journal::Inner;
 use crate::journal::core::Core;
+use crate::sync::{AtomicBool, Ordering::Relaxed};
 use crate::wait;
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
