@@ -1,5 +1,6 @@
 //! Deleting single records.
 
+use crate::files::{first_of, logs};
 use shmlog::{Journal, JournalBuilder, JournalError, Start};
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
@@ -73,29 +74,20 @@ fn deleted_records_are_gone_for_everybody_and_for_good() {
 #[test]
 fn a_file_of_deleted_records_gives_its_room_back() {
     let dir = tempfile::tempdir().unwrap();
-    let logs = || {
-        let mut logs: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().path()).collect();
-        logs.retain(|path| path.extension().is_some_and(|kind| kind == "log"));
-        logs.sort();
-        logs.into_iter()
-            .map(|path| {
-                (
-                    path.file_stem().unwrap().to_str().unwrap().parse::<u64>().unwrap(),
-                    path.metadata().unwrap().blocks() * 512,
-                )
-            })
-            .collect::<Vec<_>>()
+    // The first record of each, and the bytes that it takes.
+    let files = || -> Vec<(u64, u64)> {
+        logs(dir.path()).iter().map(|file| (first_of(file), file.metadata().unwrap().blocks() * 512)).collect()
     };
     let journal = filled(dir.path());
     journal.sync().unwrap();
-    let before = logs();
+    let before = files();
     // All of the third file: emptied. All of the first: gone.
     let third: Vec<_> = (before[2].0..before[3].0).collect();
     journal.delete(&third).unwrap();
-    assert_eq!(logs()[2], (before[2].0, 4096));
+    assert_eq!(files()[2], (before[2].0, 4096));
     check(&journal, &third.iter().copied().collect());
     journal.delete(&(0..before[1].0).collect::<Vec<_>>()).unwrap();
-    assert_eq!(logs()[0], before[1]);
+    assert_eq!(files()[0], before[1]);
     assert_eq!(journal.oldest(), before[1].0);
     check(&journal, &third.iter().copied().collect());
     drop(journal);

@@ -1,21 +1,15 @@
 //! Indexes are made when files are full, and never trusted.
 
 use crate::common::eventually;
+use crate::files::of_kind;
 use shmlog::{Journal, JournalBuilder, Start};
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const COUNT: u64 = 2000;
 
 fn small() -> JournalBuilder {
     Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10)
-}
-
-fn files(dir: &Path, kind: &str) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|found| found == kind));
-    files.sort();
-    files
 }
 
 /// A journal whose full files have indexes.
@@ -28,7 +22,7 @@ fn indexed() -> tempfile::TempDir {
     }
     journal.sync().unwrap();
     eventually(|| {
-        let (indexes, logs) = (files(dir.path(), "idx").len(), files(dir.path(), "log").len());
+        let (indexes, logs) = (of_kind(dir.path(), "idx").len(), of_kind(dir.path(), "log").len());
         if indexes + 1 == logs { Ok(()) } else { Err((indexes, logs)) }
     });
     dir
@@ -48,7 +42,7 @@ fn check(dir: &Path) {
 fn full_files_have_indexes_and_go_without() {
     let dir = indexed();
     check(dir.path());
-    for index in files(dir.path(), "idx") {
+    for index in of_kind(dir.path(), "idx") {
         std::fs::remove_file(index).unwrap();
     }
     check(dir.path());
@@ -57,7 +51,7 @@ fn full_files_have_indexes_and_go_without() {
 #[test]
 fn a_wrong_index_is_no_matter() {
     let dir = indexed();
-    let indexes = files(dir.path(), "idx");
+    let indexes = of_kind(dir.path(), "idx");
     // Wrong offsets, offsets beyond the end, another file's index, half of one, none of one.
     let edit = |at: usize| std::fs::File::options().write(true).open(&indexes[at]).unwrap();
     edit(0).write_all_at(&[3; 200], 64).unwrap();

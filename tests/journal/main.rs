@@ -5,6 +5,7 @@ mod basics;
 mod common;
 mod cursors;
 mod deletion;
+mod files;
 mod home;
 mod index;
 mod repair;

@@ -1,8 +1,8 @@
 //! Going on without what is lost, when told to.
 
+use crate::files::{first_of, flip, logs};
 use shmlog::{Journal, JournalBuilder, JournalError, Repaired, Start};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const COUNT: u64 = 500;
 
@@ -25,24 +25,6 @@ fn journal() -> tempfile::TempDir {
     journal.delete(&(0..COUNT).filter(|&seq| is_deleted(seq)).collect::<Vec<_>>()).unwrap();
     journal.cursor("half way").unwrap().advance(COUNT / 2).unwrap();
     dir
-}
-
-fn logs(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|found| found == "log"));
-    files.sort();
-    files
-}
-
-fn first_of(file: &Path) -> u64 {
-    file.file_stem().unwrap().to_str().unwrap().parse().unwrap()
-}
-
-fn flip(file: &Path, at: u64) {
-    let file = std::fs::File::options().read(true).write(true).open(file).unwrap();
-    let mut byte = [0];
-    file.read_exact_at(&mut byte, at).unwrap();
-    file.write_all_at(&[byte[0] ^ 16], at).unwrap();
 }
 
 /// Repairs, and makes sure that all but `lost` is there, and that the journal goes on.

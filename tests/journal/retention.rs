@@ -1,16 +1,11 @@
 //! Giving up old records.
 
+use crate::files::logs;
 use shmlog::{Journal, JournalBuilder, JournalError, Retain, Start};
-use std::path::Path;
 use std::time::Duration;
 
 fn small() -> JournalBuilder {
     Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10).thread(false)
-}
-
-fn files(dir: &Path) -> usize {
-    let names = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
-    names.filter(|name| name.ends_with(".log")).count()
 }
 
 fn append(journal: &Journal, count: u64) {
@@ -37,12 +32,12 @@ fn pruned_records_are_gone_for_good_and_their_files_used_again() {
     {
         let journal = small().open(dir.path()).unwrap();
         append(&journal, 500);
-        let all = files(dir.path());
+        let all = logs(dir.path()).len();
         let mut slow = journal.reader(Start::First).unwrap();
         slow.try_next().unwrap().unwrap();
         assert_eq!(journal.prune(300).unwrap(), 300);
         assert_eq!(journal.oldest(), 300);
-        assert!(files(dir.path()) < all);
+        assert!(logs(dir.path()).len() < all);
         assert!(matches!(slow.get(10), Err(JournalError::Lagged { next: 300, .. })));
         // Files that were given up are written again under other names.
         append(&journal, 500);
@@ -68,7 +63,7 @@ fn no_more_files_are_kept_than_were_asked_for() {
         let dir = tempfile::tempdir().unwrap();
         let journal = small().retain(retain).open(dir.path()).unwrap();
         append(&journal, 1000);
-        assert_eq!(files(dir.path()), 3);
+        assert_eq!(logs(dir.path()).len(), 3);
         assert!(journal.oldest() > 700);
         check(&journal);
     }

@@ -1,8 +1,8 @@
 //! Looking through a journal: what is wrong is found and located.
 
+use crate::files::{first_of, flip, logs, name};
 use shmlog::{Journal, JournalBuilder, JournalError, Problem, Verified};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 const COUNT: u64 = 500;
 
@@ -22,13 +22,6 @@ fn journal() -> tempfile::TempDir {
     dir
 }
 
-fn logs(dir: &Path) -> Vec<PathBuf> {
-    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
-    files.retain(|file| file.extension().is_some_and(|found| found == "log"));
-    files.sort();
-    files
-}
-
 fn verify(dir: &Path) -> Verified {
     let mut last = 0;
     let found = Journal::verify(dir, "", |progress| {
@@ -36,14 +29,6 @@ fn verify(dir: &Path) -> Verified {
         last = progress.done_bytes;
     });
     found.unwrap()
-}
-
-fn name(file: &Path) -> String {
-    file.file_name().unwrap().to_str().unwrap().to_owned()
-}
-
-fn first_of(file: &Path) -> u64 {
-    file.file_stem().unwrap().to_str().unwrap().parse().unwrap()
 }
 
 #[test]
@@ -64,10 +49,7 @@ fn nothing_is_wrong_with_a_sound_journal_open_or_closed() {
 fn a_flipped_bit_is_located_and_only_its_records_are_gone() {
     let dir = journal();
     let file = &logs(dir.path())[1];
-    let open = std::fs::File::options().read(true).write(true).open(file).unwrap();
-    let mut byte = [0];
-    open.read_exact_at(&mut byte, 20_000).unwrap();
-    open.write_all_at(&[byte[0] ^ 4], 20_000).unwrap();
+    flip(file, 20_000);
     let found = verify(dir.path());
     let [Problem::Lost { file: at, offset, from, to }] = &found.problems[..] else { panic!("{:?}", found.problems) };
     assert_eq!((at, to - from, found.records), (&name(file), 1, COUNT - 1));
@@ -107,8 +89,7 @@ fn damaged_headers_controls_and_indexes_are_found() {
     assert_eq!(verify(dir.path()).problems, [Problem::Control]);
     assert!(matches!(small().open(dir.path()), Err(JournalError::Control { .. })));
     std::fs::write(&control, was).unwrap();
-    let header = std::fs::File::options().write(true).open(&files[1]).unwrap();
-    header.write_all_at(&[7], 40).unwrap();
+    flip(&files[1], 40);
     let found = verify(dir.path()).problems;
     assert_eq!(found[0], Problem::Header { file: name(&files[1]) });
     let (from, to) = (first_of(&files[1]), first_of(&files[2]));

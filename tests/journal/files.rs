@@ -1,0 +1,36 @@
+//! The files of a journal, as tests look at them and damage them.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Those with this ending, in order.
+pub fn of_kind(dir: &Path, kind: &str) -> Vec<PathBuf> {
+    let mut files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.retain(|file| file.extension().is_some_and(|found| found == kind));
+    files.sort();
+    files
+}
+
+/// Those of records.
+pub fn logs(dir: &Path) -> Vec<PathBuf> {
+    of_kind(dir, "log")
+}
+
+/// The first record of a file, by its name.
+pub fn first_of(file: &Path) -> u64 {
+    file.file_stem().unwrap().to_str().unwrap().parse().unwrap()
+}
+
+/// A file's name.
+pub fn name(file: &Path) -> String {
+    file.file_name().unwrap().to_str().unwrap().to_owned()
+}
+
+/// Flips some bits of a byte.
+pub fn flip(file: &Path, at: u64) {
+    let file = File::options().read(true).write(true).open(file).unwrap();
+    let mut byte = [0];
+    file.read_exact_at(&mut byte, at).unwrap();
+    file.write_all_at(&[byte[0] ^ 16], at).unwrap();
+}
