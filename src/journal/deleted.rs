@@ -174,15 +174,20 @@ pub(crate) fn move_marks(disk: &dyn Disk, names: &Names, header: &Header, first:
     write_marks(disk, names, first, marks.salt, &moved)
 }
 
-/// Makes the file of marks of a file of records.
-fn write_marks(disk: &dyn Disk, names: &Names, first: u64, salt: Salt, marks: &[u32]) -> io::Result<()> {
-    let draft = names.marks_draft();
-    let file = disk.open(&draft, Open::Create)?;
+/// The frames of some marks: one, unless there are more than fit.
+fn encode_marks(salt: Salt, first: u64, marks: &[u32]) -> Vec<u8> {
     let mut frames = Vec::new();
     for list in marks.chunks(1 << 20) {
         encode(&mut frames, salt, FrameKind::Deletes, first, list.as_bytes());
     }
-    file.write_at(&frames, 0)?;
+    frames
+}
+
+/// Makes the file of marks of a file of records.
+fn write_marks(disk: &dyn Disk, names: &Names, first: u64, salt: Salt, marks: &[u32]) -> io::Result<()> {
+    let draft = names.marks_draft();
+    let file = disk.open(&draft, Open::Create)?;
+    file.write_at(&encode_marks(salt, first, marks), 0)?;
     file.sync()?;
     disk.rename(&draft, &names.marks(first))?;
     disk.sync()
@@ -290,9 +295,8 @@ impl Core {
             // Half of a frame, whose process died; nothing behind it is to come back.
             marks.file.truncate(marks.end).map_err(os)?;
         }
-        let mut frame = Vec::new();
-        encode(&mut frame, marks.salt, FrameKind::Deletes, first, list.as_bytes());
-        marks.file.write_at(&frame, marks.end).map_err(os)?;
+        let frames = encode_marks(marks.salt, first, list);
+        marks.file.write_at(&frames, marks.end).map_err(os)?;
         if is_new {
             self.disk.sync().map_err(os)?;
         }
