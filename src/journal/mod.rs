@@ -100,7 +100,7 @@ pub struct Recovery {
 /// let seq = appender.append_durable(b"first")?;
 /// let mut reader = journal.reader(Start::Oldest)?;
 /// let record = reader.try_next()?.expect("just appended");
-/// assert_eq!((record.seq(), record.to_vec()?), (seq, b"first".to_vec()));
+/// assert_eq!((record.seq(), record.bytes()), (seq, &b"first"[..]));
 /// # Ok(())
 /// # }
 /// ```
