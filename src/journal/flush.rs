@@ -11,17 +11,15 @@ use crate::core::hold;
 use crate::error::JournalError;
 use crate::journal::core::Core;
 use crate::journal::cursors::CursorTable;
-use crate::journal::files;
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::control::Place;
 use crate::journal::format::frame::{FrameKind, HEAD_BYTES, MARK_BYTES, Mark, encode, encode_into, frame_bytes};
-use crate::journal::format::header::NO_FILE;
 use crate::journal::sink::Sink;
 use crate::journal::state::{Act, Progress};
 use crate::layout::entry::{self, Kind};
 use crate::mapped::Mapped;
 use crate::sync::Ordering::Relaxed;
-use crate::sys::disk::{Open, is_full};
+use crate::sys::disk::is_full;
 use std::io;
 use std::sync::Arc;
 
@@ -315,34 +313,6 @@ impl Flusher {
         Ok(())
     }
 
-    /// Makes durable what is written: in the file that is written to, and in those before it that were not synced.
-    fn sync(&mut self, core: &Core, progress: &mut Progress) -> Result<(), JournalError> {
-        let (cursors, marks) = (core.state.cursors_written(), core.state.marks());
-        core.state.set_syncing(true);
-        if let Err(error) = self.sync_files(core, progress).and_then(|()| sync_marks(core)) {
-            self.place = None;
-            return Err(fail(core, Act::Sync, error));
-        }
-        progress.durable = progress.written;
-        // Before the sync counts as told.
-        core.state.set_cursors_durable(cursors);
-        core.state.set_marks_durable(marks);
-        core.state.publish(*progress);
-        core.state.set_syncing(false);
-        Ok(())
-    }
-
-    fn sync_files(&self, core: &Core, progress: &Progress) -> io::Result<()> {
-        if progress.durable.file != progress.written.file {
-            let from = if progress.durable.file == NO_FILE { 0 } else { progress.durable.file };
-            let between = from..progress.written.file;
-            for first in files::firsts(&*core.disk, &core.names)?.into_iter().filter(|first| between.contains(first)) {
-                core.disk.open(&core.names.log(first), Open::Write)?.sync()?;
-            }
-        }
-        self.sink.as_ref().map_or(Ok(()), |sink| sink.file.sync())
-    }
-
     /// Lets go of what of the front need not be kept for another flush.
     fn release(&mut self, core: &Core, progress: Progress) {
         let Some(place) = self.place.as_ref().map(Anchored::state) else { return };
@@ -355,29 +325,6 @@ impl Flusher {
             mapped.ring_room();
         }
     }
-}
-
-/// Makes durable which records are deleted.
-fn sync_marks(core: &Core) -> io::Result<()> {
-    let version = core.state.marks();
-    if version == core.state.marks_durable() {
-        return Ok(());
-    }
-    for first in core.state.dirty_marks() {
-        match core.disk.open(&core.names.marks(first), Open::Write) {
-            Ok(file) => file.sync()?,
-            // Given up with its records.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
-        }
-    }
-    // Unless somebody goes on marking: then they are synced once more.
-    if let Some(()) = core.try_marks(|| {
-        if core.state.marks() == version {
-            core.state.clean_marks();
-        }
-    }) {}
-    Ok(())
 }
 
 fn frame_kind(word: u64) -> FrameKind {

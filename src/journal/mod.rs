@@ -36,6 +36,7 @@ mod slot;
 mod spare;
 mod state;
 mod stream;
+mod sync;
 mod verify;
 
 pub use appender::JournalAppender;
