@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 /// How often files are written that nobody wants durable.
 const UNHURRIED: Duration = Duration::from_millis(10);
 
+/// The shortest time between two looks of a thread that has nothing to do.
+const SHORTEST: Duration = Duration::from_micros(50);
 /// Until the next look, where a lot comes in.
 const HURRIED: Duration = Duration::from_millis(1);
 /// Bytes of a flush after which the next one begins at once: appenders are busy, and the front is not to fill up.
@@ -58,7 +60,7 @@ impl Drop for Background {
 fn run(core: &Core, orders: &Receiver<()>) {
     // What is there at two looks in a row is old enough to be flushed: what is younger, others may be about to.
     let (every, goal) = match core.settings.flush {
-        Flush::After(within) => (within / 2, Goal::Durable),
+        Flush::After(within) => ((within / 2).max(SHORTEST), Goal::Durable),
         Flush::Never => (UNHURRIED, Goal::Written),
     };
     let (mut pause, mut files, mut old, mut segment) = (every, 0, core.end(), 0);

@@ -219,3 +219,28 @@ impl Core {
         self.flush_until(Goal::Durable, None, |state| state.cursors_durable() >= version)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::journal::Journal;
+
+    /// The story: who flushed was killed between writing the cursors and publishing how far it came. The next flush wrote
+    /// over them, took them for written, and acknowledged them.
+    #[test]
+    fn cursors_of_a_flush_that_died_are_written_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::builder().file_bytes(64 << 10).thread(false).open(dir.path()).unwrap();
+        journal.appender().unwrap().append_durable(b"one").unwrap();
+        let cursor = journal.cursor("a").unwrap();
+        cursor.advance(1).unwrap();
+        let core = journal.core();
+        core.leading(|| {
+            core.state.begin_flush();
+            core.state.set_cursors_written(core.state.cursors_version());
+        })
+        .unwrap();
+        cursor.sync().unwrap();
+        let found = Journal::verify(dir.path(), "", |_| {}).unwrap();
+        assert_eq!(found.cursors, [("a".to_owned(), 1)]);
+    }
+}

@@ -45,12 +45,12 @@ mod tests {
     use crate::journal::open::open_on;
     use crate::journal::settings::Settings;
     use crate::log::Start;
+    use crate::sync::{AtomicBool, Ordering::Relaxed};
     use crate::sys::disk::{Disk, DiskFile, NativeDisk, Open};
     use std::io;
     use std::os::fd::BorrowedFd;
     use std::path::Path;
     use std::sync::Arc;
-    use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
     /// A disk that loses what is written to it while it is told to, and says so once, as Linux does.
     #[derive(Debug)]

@@ -85,6 +85,8 @@ impl Flusher {
     pub(crate) fn take_over(&mut self, core: &Core, progress: Progress) -> Result<(), JournalError> {
         self.sink = None;
         self.place = None;
+        // Cursors that it wrote behind the place that was published are written over.
+        core.state.set_cursors_written(core.state.cursors_durable());
         // A file that it began and did not publish: what is to be in it is in the front still.
         let firsts = files::firsts(&*core.disk, &core.names);
         let firsts = firsts.map_err(|error| JournalError::os("listing", "the directory", error))?;

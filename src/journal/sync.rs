@@ -74,10 +74,10 @@ fn sync_marks(core: &Core) -> io::Result<()> {
         }
     }
     // Unless somebody goes on marking: then they are synced once more.
-    if let Some(()) = core.try_marks(|| {
+    let _ = core.try_marks(|| {
         if core.state.marks() == version {
             core.state.clean_marks();
         }
-    }) {}
+    });
     Ok(())
 }
