@@ -239,6 +239,8 @@ mod tests {
             core.state.set_cursors_written(core.state.cursors_version());
         })
         .unwrap();
+        // Something to be synced for.
+        journal.appender().unwrap().append(b"two").unwrap();
         cursor.sync().unwrap();
         let found = Journal::verify(dir.path(), "", |_| {}).unwrap();
         assert_eq!(found.cursors, [("a".to_owned(), 1)]);
