@@ -16,6 +16,8 @@ const UNHURRIED: Duration = Duration::from_millis(10);
 const SHORTEST: Duration = Duration::from_micros(50);
 /// Until the next look, where a lot comes in.
 const HURRIED: Duration = Duration::from_millis(1);
+/// How long what has time may wait, where a lot comes in.
+const LEISURE: Duration = Duration::from_millis(100);
 /// Bytes of a flush after which the next one begins at once: appenders are busy, and the front is not to fill up.
 const BUSY_BYTES: u64 = 256 << 10;
 
@@ -64,6 +66,7 @@ fn run(core: &Core, orders: &Receiver<()>) {
         Flush::Never => (UNHURRIED, Goal::Written),
     };
     let (mut pause, mut files, mut old, mut segment) = (every, 0, core.end(), 0);
+    let mut tended = Instant::now();
     loop {
         match orders.recv_timeout(pause) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
@@ -74,12 +77,16 @@ fn run(core: &Core, orders: &Receiver<()>) {
         old = core.end();
         prepare(core);
         core.call_due();
-        if segment != before {
+        let is_busy = segment != before || pause.is_zero();
+        if !is_busy || tended.elapsed() >= LEISURE {
+            tend(core, &mut files);
+            tended = Instant::now();
+        }
+        if is_busy {
             // A lot comes in: the front is not to fill up before the next look.
             pause = pause.min(HURRIED);
             continue;
         }
-        tend(core, &mut files);
         if core.callbacks.is_any() && !pause.is_zero() {
             // Others may be the ones who make it so: their ring is what this thread is to hear.
             let turn = core.state.turn();
@@ -143,7 +150,14 @@ fn tend(core: &Core, files: &mut u64) {
     }
     let now = core.state.files();
     if now != *files {
-        *files = now;
-        core.index_ahead().unwrap_or_else(warn("making an index of a journal's file"));
+        // One at a time: meanwhile nothing is flushed.
+        match core.index_ahead() {
+            Ok(true) => {}
+            Ok(false) => *files = now,
+            Err(error) => {
+                *files = now;
+                warn("making an index of a journal's file")(error);
+            }
+        }
     }
 }

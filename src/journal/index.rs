@@ -133,20 +133,20 @@ fn encode(info: &FileInfo, offsets: &[u32]) -> Vec<u8> {
 }
 
 impl Core {
-    /// Makes the indexes that full files lack, one at a time. For whoever has nothing better to do.
-    pub(crate) fn index_ahead(&self) -> Result<(), JournalError> {
+    /// Makes the index of a full file that has none. For whoever has nothing better to do. Returns whether to come again.
+    pub(crate) fn index_ahead(&self) -> Result<bool, JournalError> {
         let names = self.disk.names().map_err(|error| JournalError::os("listing", "the directory", error))?;
         let mut firsts: Vec<_> = names.iter().filter_map(|name| self.names.first_of(name)).collect();
         firsts.sort_unstable();
         for pair in firsts.windows(2) {
-            let index = self.names.index(pair[0]);
-            if !names.contains(&index)
-                && let Some(_guard) = self.lock_prepare(false)?
-            {
-                self.make_index(pair[0], pair[1])?;
+            if !names.contains(&self.names.index(pair[0])) {
+                if let Some(_guard) = self.lock_prepare(false)? {
+                    self.make_index(pair[0], pair[1])?;
+                }
+                return Ok(true);
             }
         }
-        Ok(())
+        Ok(false)
     }
 
     fn make_index(&self, first: u64, next: u64) -> Result<(), JournalError> {
