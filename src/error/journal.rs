@@ -80,6 +80,17 @@ pub enum JournalError {
         /// Records below this one were durable.
         durable: u64,
     },
+    /// Which records of a file are deleted can't be read, though it had been durable.
+    #[error(
+        "{file} is damaged at byte {offset}: which records were deleted there is not known, and none is to come back unasked. \
+         Nothing was changed: `repair` keeps the deletions that can be read"
+    )]
+    MarksDamaged {
+        /// The file of deletion marks.
+        file: String,
+        /// Where in it.
+        offset: u64,
+    },
     /// A file is not there any more.
     #[error(
         "the file before {file} is missing: records {from} to {to} are gone. Bring it back, or let `repair` go on without it"

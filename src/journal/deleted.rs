@@ -1,9 +1,4 @@
-//! Which records were deleted: marks beside the files, one bit for each record in memory.
-//!
-//! ```text
-//! NUMBER.del   frames (`format::frame`) with the salt of NUMBER.log; each one says which records one deletion
-//!              was about: 4 bytes each, counted from NUMBER
-//! ```
+//! Which records were deleted: marks beside the files (`marks`), one bit for each record in memory.
 //!
 //! Marks are written at once, so that everybody sees them, and become durable with the next sync. A file all of whose
 //! records are deleted is emptied, but for its header; if it is the oldest, it goes.
@@ -11,20 +6,17 @@
 use crate::error::{JoinError, JournalError};
 use crate::journal::core::{Core, MARKS_LOCK};
 use crate::journal::files;
-use crate::journal::flush::Goal;
+use crate::journal::flush::{Goal, fail};
 use crate::journal::format::BLOCK_BYTES;
-use crate::journal::format::frame::{FrameKind, Salt, encode, frame_bytes};
-use crate::journal::format::header::Header;
-use crate::journal::names::Names;
-use crate::journal::stream::FrameStream;
-use crate::sys::disk::{Disk, DiskFile, Open};
+use crate::journal::format::frame::frame_bytes;
+use crate::journal::marks::{Marks, seal_marks};
+use crate::journal::state::Act;
+use crate::sys::disk::Open;
 use crate::sys::lock::{self, Mode};
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
 use std::io;
-use std::sync::Arc;
 use std::time::Duration;
-use zerocopy::IntoBytes;
 
 /// Between two tries to take the lock.
 const NAP: Duration = Duration::from_micros(50);
@@ -38,16 +30,6 @@ pub(crate) struct Deleted {
     is_writer: bool,
     /// By the first record of the file.
     files: BTreeMap<u64, Marks>,
-}
-
-/// The marks of one file.
-#[derive(Debug)]
-struct Marks {
-    file: Arc<dyn DiskFile>,
-    salt: Salt,
-    /// Where the next frame goes.
-    end: u64,
-    bits: Vec<u64>,
 }
 
 impl Deleted {
@@ -84,144 +66,26 @@ impl Deleted {
             let marks = match self.files.entry(first) {
                 Entry::Occupied(known) => known.into_mut(),
                 Entry::Vacant(new) => {
-                    let Some(marks) = Marks::open(core, first, how)? else { continue };
+                    let Some(marks) = open_marks(core, first, how)? else { continue };
                     new.insert(marks)
                 }
             };
-            marks.read(first).map_err(os)?;
+            marks.read()?;
         }
         self.version = version;
         Ok(())
     }
 }
 
-impl Marks {
-    /// `None`: there is no such file of records any more.
-    fn open(core: &Core, first: u64, how: Open) -> Result<Option<Self>, JournalError> {
-        let info = match files::open(&*core.disk, &core.names, core.id, first) {
-            Ok(info) => info,
-            Err(JournalError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(error),
-        };
-        let name = core.names.marks(first);
-        let file =
-            core.disk.open(&name, how).map_err(|error| JournalError::disk("opening", &name, BLOCK_BYTES, error))?;
-        Ok(Some(Self { file, salt: info.header.frame_salt(), end: 0, bits: Vec::new() }))
-    }
-
-    /// Reads on.
-    fn read(&mut self, first: u64) -> io::Result<()> {
-        let mut frames = FrameStream::new(Arc::clone(&self.file), self.salt, self.end, first);
-        while let Some(frame) = frames.next()? {
-            if frame.kind == FrameKind::Deletes {
-                for index in frame.payload.as_chunks::<4>().0 {
-                    self.set(u32::from_le_bytes(*index));
-                }
-            }
-        }
-        self.end = frames.offset();
-        Ok(())
-    }
-
-    fn has(&self, index: u64) -> bool {
-        let word = usize::try_from(index / 64).ok().and_then(|at| self.bits.get(at));
-        word.is_some_and(|word| word >> (index % 64) & 1 == 1)
-    }
-
-    /// How many of the first `end` records are marked.
-    fn count_below(&self, end: u64) -> u64 {
-        let whole = usize::try_from(end / 64).unwrap_or(usize::MAX).min(self.bits.len());
-        let rest = self.bits.get(whole).map_or(0, |word| word & !(u64::MAX << (end % 64)));
-        let bits = self.bits[..whole].iter().chain([&rest]);
-        bits.map(|word| u64::from(word.count_ones())).sum()
-    }
-
-    fn set(&mut self, index: u32) {
-        let at = index as usize / 64;
-        if self.bits.len() <= at {
-            self.bits.resize(at + 1, 0);
-        }
-        self.bits[at] |= 1 << (index % 64);
-    }
-}
-
-/// The marks of a file, without those who made them.
-fn marks_of(disk: &dyn Disk, names: &Names, header: &Header) -> io::Result<Option<Marks>> {
-    let file = match disk.open(&names.marks(header.first), Open::Read) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+/// The marks of a file. `None`: there is no such file of records any more.
+fn open_marks(core: &Core, first: u64, how: Open) -> Result<Option<Marks>, JournalError> {
+    let info = match files::open(&*core.disk, &core.names, core.id, first) {
+        Ok(info) => info,
+        Err(JournalError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let mut marks = Marks { file, salt: header.frame_salt(), end: 0, bits: Vec::new() };
-    marks.read(header.first)?;
-    Ok(Some(marks))
-}
-
-/// Whether all records of a file, up to the one before `next`, are deleted.
-pub(crate) fn are_all_deleted(disk: &dyn Disk, names: &Names, header: &Header, next: u64) -> io::Result<bool> {
-    let count = next - header.first;
-    Ok(marks_of(disk, names, header)?.is_some_and(|marks| marks.count_below(count) == count))
-}
-
-/// Gives the marks of the records from `first` on to the file that begins there and has the same salt.
-pub(crate) fn move_marks(disk: &dyn Disk, names: &Names, header: &Header, first: u64) -> io::Result<()> {
-    let Some(marks) = marks_of(disk, names, header)? else { return Ok(()) };
-    let skipped = first - header.first;
-    let moved: Vec<u32> = (skipped..marks.bits.len() as u64 * 64)
-        .filter(|&index| marks.has(index))
-        .filter_map(|index| u32::try_from(index - skipped).ok())
-        .collect();
-    write_marks(disk, names, first, marks.salt, &moved)
-}
-
-/// The frames of some marks: one, unless there are more than fit.
-fn encode_marks(salt: Salt, first: u64, marks: &[u32]) -> Vec<u8> {
-    let mut frames = Vec::new();
-    for list in marks.chunks(1 << 20) {
-        encode(&mut frames, salt, FrameKind::Deletes, first, list.as_bytes());
-    }
-    frames
-}
-
-/// Makes the file of marks of a file of records.
-fn write_marks(disk: &dyn Disk, names: &Names, first: u64, salt: Salt, marks: &[u32]) -> io::Result<()> {
-    let draft = names.marks_draft();
-    let file = disk.open(&draft, Open::Create)?;
-    file.write_at(&encode_marks(salt, first, marks), 0)?;
-    file.sync()?;
-    disk.rename(&draft, &names.marks(first))?;
-    disk.sync()
-}
-
-/// Makes durable the marks that are there, and cuts off half of one: nothing behind it is to come back.
-pub(crate) fn settle_marks(disk: &dyn Disk, names: &Names, header: &Header) -> io::Result<()> {
-    let file = match disk.open(&names.marks(header.first), Open::Write) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    // As for records: what is said to be there must be on the disk.
-    file.sync()?;
-    file.forget_cache()?;
-    let mut marks = Marks { file, salt: header.frame_salt(), end: 0, bits: Vec::new() };
-    marks.read(header.first)?;
-    if marks.file.len()? > marks.end {
-        marks.file.truncate(marks.end)?;
-        marks.file.sync()?;
-    }
-    Ok(())
-}
-
-/// Takes back the marks of records from `end` on, which are not there any more: others will have their numbers.
-pub(crate) fn cut_marks(disk: &dyn Disk, names: &Names, header: &Header, end: u64) -> io::Result<()> {
-    let Some(marks) = marks_of(disk, names, header)? else { return Ok(()) };
-    let count = end - header.first;
-    let kept: Vec<u32> =
-        (0..count).filter(|&index| marks.has(index)).filter_map(|index| u32::try_from(index).ok()).collect();
-    if kept.len() as u64 == marks.count_below(marks.bits.len() as u64 * 64) {
-        return Ok(());
-    }
-    write_marks(disk, names, header.first, marks.salt, &kept)
+    let marks = Marks::open(&*core.disk, &core.names, &info.header, how);
+    marks.map(Some).map_err(|error| JournalError::disk("opening", core.names.marks(first), BLOCK_BYTES, error))
 }
 
 impl Core {
@@ -251,8 +115,49 @@ impl Core {
         self.flush_until(Goal::Durable, None, |state| state.marks_durable() >= version)
     }
 
+    /// Says that all marks are durable, which they are, for whoever reads them later. Nobody else has the journal open.
+    pub(crate) fn seal_marks(&self) -> Result<(), JournalError> {
+        let names = self.disk.names().map_err(|error| JournalError::os("listing", "the directory", error))?;
+        for first in names.iter().filter_map(|name| self.names.marks_of(name)) {
+            match files::open(&*self.disk, &self.names, self.id, first)
+                .and_then(|info| seal_marks(&*self.disk, &self.names, &info.header))
+            {
+                // Left behind by a file that went; or damaged, which will be said when the journal is opened.
+                Err(JournalError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(error @ (JournalError::MarksDamaged { .. } | JournalError::Damaged { .. })) => {
+                    tracing::warn!(%error, "closing a journal");
+                }
+                sealed => sealed?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Counts what somebody wrote who died before it was counted.
+    fn take_over_marks(&self) -> Result<(), JournalError> {
+        let Some(first) = self.state.marking() else { return Ok(()) };
+        // Its file may be new.
+        self.disk.sync().map_err(|error| fail(self, Act::Sync, error))?;
+        self.note_dirty(first)?;
+        self.state.marks_changed();
+        self.state.set_marking(None);
+        Ok(())
+    }
+
+    /// Puts down that the marks of a file are written to, under the marks lock.
+    fn note_dirty(&self, first: u64) -> Result<(), JournalError> {
+        if !self.state.mark_dirty(first) {
+            self.sync_marks()?;
+            // Those that are there are durable now, as nobody else marks any.
+            self.state.clean_marks();
+            self.state.mark_dirty(first);
+        }
+        Ok(())
+    }
+
     /// Under the marks lock. Returns how many records are newly marked, and the files all of whose records are now.
     fn mark(&self, deleted: &mut Deleted, seqs: &[u64]) -> Result<(u64, Vec<u64>), JournalError> {
+        self.take_over_marks()?;
         deleted.read(self)?;
         let firsts = files::firsts(&*self.disk, &self.names)
             .map_err(|error| JournalError::os("listing", "the directory", error))?;
@@ -286,23 +191,22 @@ impl Core {
         let name = self.names.marks(first);
         let bytes = frame_bytes(list.len() * 4) as u64;
         let os = |error| JournalError::disk("marking records in", &name, bytes, error);
-        let lost = || JournalError::Lagged { missed: 1, next: self.state.oldest() };
-        let (marks, is_new) = match deleted.files.entry(first) {
-            Entry::Occupied(known) => (known.into_mut(), false),
-            Entry::Vacant(new) => (new.insert(Marks::open(self, first, Open::Create)?.ok_or_else(lost)?), true),
+        // Until it is counted: whoever comes next counts it if this process dies, or fails.
+        self.state.set_marking(Some(first));
+        let marks = match deleted.files.entry(first) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let made = open_marks(self, first, Open::Create)?;
+                let made = made.ok_or(JournalError::Lagged { missed: 1, next: self.state.oldest() })?;
+                self.disk.sync().map_err(|error| fail(self, Act::Sync, error))?;
+                new.insert(made)
+            }
         };
-        if marks.file.len().map_err(os)? > marks.end {
-            // Half of a frame, whose process died; nothing behind it is to come back.
-            marks.file.truncate(marks.end).map_err(os)?;
-        }
-        let frames = encode_marks(marks.salt, first, list);
-        marks.file.write_at(&frames, marks.end).map_err(os)?;
-        if is_new {
-            self.disk.sync().map_err(os)?;
-        }
-        self.state.mark_dirty(first, || marks.file.sync()).map_err(os)?;
-        marks.read(first).map_err(os)?;
+        let is_durable = !self.state.is_dirty(first);
+        self.note_dirty(first)?;
+        marks.append(list, is_durable).map_err(os)?;
         self.state.marks_changed();
+        self.state.set_marking(None);
         Ok(())
     }
 

@@ -20,6 +20,7 @@ mod flush;
 mod format;
 mod front;
 mod index;
+mod marks;
 mod names;
 mod open;
 mod reader;

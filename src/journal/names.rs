@@ -96,6 +96,11 @@ impl Names {
         format!("{}{first:0DIGITS$}.lost-{generation}", self.prefix)
     }
 
+    /// The name of a copy of marks that were damaged.
+    pub(crate) fn lost_marks(&self, first: u64, generation: u64) -> String {
+        format!("{}{first:0DIGITS$}.marks-{generation}", self.prefix)
+    }
+
     /// The first record of the file of this name, if it is one of records.
     pub(crate) fn first_of(&self, name: &str) -> Option<u64> {
         self.number(name, ".log")

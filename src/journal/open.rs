@@ -263,7 +263,12 @@ pub(crate) fn repair_at(dir: &Path, prefix: &str) -> Result<Repaired, JournalErr
     // If nothing keeps it from being opened, what is in memory is in the files when it is closed.
     match open(dir, &settings, false) {
         Ok((core, _)) => core.close()?,
-        Err(JournalError::Control { .. } | JournalError::Damaged { .. } | JournalError::FileLost { .. }) => {}
+        Err(
+            JournalError::Control { .. }
+            | JournalError::Damaged { .. }
+            | JournalError::MarksDamaged { .. }
+            | JournalError::FileLost { .. },
+        ) => {}
         Err(error) => return Err(error),
     }
     let disk = NativeDisk::open(dir, settings.mode);
@@ -361,6 +366,7 @@ impl Core {
         // The cursors become the last frame, where they are found without a scan.
         self.state.cursors_changed();
         self.sync_cursors()?;
+        self.seal_marks()?;
         let Some((control, turn)) = reread_control(&*self.disk, &self.names)? else { return Ok(()) };
         let progress = self.state.progress();
         let table = self.state.cursor_table().0;

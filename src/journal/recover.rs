@@ -6,13 +6,13 @@
 use crate::error::JournalError;
 use crate::journal::Recovery;
 use crate::journal::cursors::CursorTable;
-use crate::journal::deleted::{are_all_deleted, cut_marks, settle_marks};
 use crate::journal::files::{FileInfo, list};
 use crate::journal::flush::{BLOCK, MAX_FLUSH_BYTES};
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::control::{Control, Place};
 use crate::journal::format::frame::{FrameKind, Mark};
 use crate::journal::format::header::NO_FILE;
+use crate::journal::marks::{Marks, are_all_deleted, cut_marks, settle_marks};
 use crate::journal::names::Names;
 use crate::journal::stream::FrameStream;
 use crate::sys::disk::{Disk, DiskFile, Open};
@@ -43,7 +43,8 @@ struct End {
 /// goes.
 ///
 /// # Errors
-/// [`JournalError::Damaged`], [`JournalError::FileLost`]: records are gone that had been durable; nothing was changed.
+/// [`JournalError::Damaged`], [`JournalError::MarksDamaged`], [`JournalError::FileLost`]: what had been durable is gone;
+/// nothing was changed.
 pub(crate) fn recover(
     disk: &dyn Disk,
     names: &Names,
@@ -64,6 +65,9 @@ pub(crate) fn recover(
         return Ok((place, recovery, CursorTable::default()));
     };
     if let Some(place) = closed_place(control, last)? {
+        for info in &files {
+            Marks::load(disk, names, &info.header)?;
+        }
         (recovery.kept, recovery.durable, recovery.was_closed) = (place.seq, place.seq, true);
         return Ok((place, recovery, closed_cursors(control, &files)?));
     }
@@ -74,10 +78,7 @@ pub(crate) fn recover(
         let file = files[end.file].name.clone();
         return Err(JournalError::Damaged { file, offset: end.offset, seq: end.seq, durable: end.durable });
     }
-    for info in &files {
-        let settled = settle_marks(disk, names, &info.header);
-        settled.map_err(|error| JournalError::os("settling the marks of", &info.name, error))?;
-    }
+    settle_marks(disk, names, files.iter().map(|info| &info.header))?;
     let place = cut(disk, names, control, &files, &end, &mut recovery)?;
     Ok((place, recovery, end.cursors))
 }
@@ -212,7 +213,7 @@ fn find_end(disk: &dyn Disk, names: &Names, files: &[FileInfo], mut durable: u64
             continue;
         }
         // Emptied, because all of its records were deleted.
-        if end != u64::MAX && are_all_deleted(disk, names, &info.header, end).map_err(os("reading the marks of"))? {
+        if end != u64::MAX && are_all_deleted(disk, names, &info.header, end)? {
             continue;
         }
         let (offset, seq) = (frames.offset(), frames.seq());
@@ -269,7 +270,7 @@ fn cut(
         recovery.torn_bytes = bytes;
         recovery.quarantined.push(name);
     }
-    cut_marks(disk, names, &info.header, end.seq).map_err(|error| os("cutting the marks of", &info.name, error))?;
+    cut_marks(disk, names, &info.header, end.seq)?;
     if end.seq == info.header.first && end.has_cursors {
         // Cursors are in it, and nowhere else. No other file can have its name, so what comes next goes on in it.
         let cut = file.truncate(end.offset).and_then(|()| file.allocate(control.file_bytes));

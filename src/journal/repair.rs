@@ -6,11 +6,11 @@
 
 use crate::create::{random_id, unix_ns};
 use crate::error::JournalError;
-use crate::journal::deleted::{are_all_deleted, cut_marks, move_marks};
 use crate::journal::files;
 use crate::journal::format::control::Control;
 use crate::journal::format::header::{Header, NO_FILE};
 use crate::journal::format::{BLOCK, BLOCK_BYTES};
+use crate::journal::marks::{are_all_deleted, cut_marks, mend_marks, move_marks};
 use crate::journal::names::Names;
 use crate::journal::open::{make_control, read_control, write_control};
 use crate::journal::stream::FrameStream;
@@ -23,6 +23,8 @@ use std::sync::Arc;
 pub struct Repaired {
     /// Records that are gone for good: the first of a run, and the first one after it.
     pub lost: Vec<(u64, u64)>,
+    /// Files of deletion marks that were damaged: records whose deletion can't be read are there again.
+    pub marks: Vec<String>,
     /// Files in which was put aside what can't be read.
     pub aside: Vec<String>,
     /// Whether the control file was made anew.
@@ -115,7 +117,10 @@ impl Work<'_> {
             let name = self.names.log(first);
             let os = |error| JournalError::disk("repairing", &name, BLOCK_BYTES, error);
             match open(self.disk, self.names, first) {
-                Ok((header, file)) if header.id == self.id => self.file(&header, &file).map_err(os)?,
+                Ok((header, file)) if header.id == self.id => {
+                    self.marks(&header)?;
+                    self.file(&header, &file)?;
+                }
                 Ok(_) => self.put_aside(first).map_err(os)?,
                 Err(error) if error.kind() == io::ErrorKind::InvalidData => self.put_aside(first).map_err(os)?,
                 Err(error) => return Err(os(error)),
@@ -135,16 +140,28 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn file(&mut self, header: &Header, file: &Arc<dyn DiskFile>) -> io::Result<()> {
+    /// First, as what is done about the records needs them.
+    fn marks(&mut self, header: &Header) -> Result<(), JournalError> {
+        if let Some(aside) = mend_marks(self.disk, self.names, header, self.generation)? {
+            self.repaired.marks.push(self.names.marks(header.first));
+            self.repaired.aside.push(aside);
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, header: &Header, file: &Arc<dyn DiskFile>) -> Result<(), JournalError> {
+        let name = self.names.log(header.first);
+        let os = |error| JournalError::disk("repairing", &name, BLOCK_BYTES, error);
         let mut frames = FrameStream::of_file(Arc::clone(file), header.frame_salt(), header.first);
-        while frames.next()?.is_some() {}
+        while frames.next().map_err(os)?.is_some() {}
         let (seq, offset) = (frames.seq(), frames.offset());
-        let Some((resume, mark)) = frames.find_marks_beyond()?.into_iter().find(|(_, mark)| mark.seq >= seq) else {
+        let beyond = frames.find_marks_beyond().map_err(os)?;
+        let Some((resume, mark)) = beyond.into_iter().find(|(_, mark)| mark.seq >= seq) else {
             return Ok(());
         };
-        let end = self.split(header, file, resume, mark.seq)?;
+        let end = self.split(header, file, resume, mark.seq).map_err(os)?;
         let torn = self.names.torn(seq, self.generation);
-        copy(&**file, self.disk, &torn, offset, resume)?;
+        copy(&**file, self.disk, &torn, offset, resume).map_err(os)?;
         self.repaired.aside.push(torn);
         // Only now, when all of it is elsewhere.
         let _ = self.disk.remove(&self.names.index(header.first));
@@ -152,11 +169,10 @@ impl Work<'_> {
         move_marks(self.disk, self.names, header, mark.seq)?;
         cut_marks(self.disk, self.names, header, seq)?;
         if seq == header.first {
-            return self.disk.remove(&self.names.log(header.first)).and_then(|()| self.disk.sync());
+            return self.disk.remove(&name).and_then(|()| self.disk.sync()).map_err(os);
         }
-        file.truncate(offset)?;
-        file.truncate(offset.next_multiple_of(BLOCK_BYTES))?;
-        file.sync()
+        let cut = file.truncate(offset).and_then(|()| file.truncate(offset.next_multiple_of(BLOCK_BYTES)));
+        cut.and_then(|()| file.sync()).map_err(os)
     }
 
     /// Makes a file of what is sound behind the damage. The salt stays, so that its frames are what they were.
@@ -194,7 +210,7 @@ impl Work<'_> {
             let (previous, mut end) = before.map_or((NO_FILE, first), |(header, end)| (header.first, end));
             if let Some((before, _)) = &before
                 && end < first
-                && are_all_deleted(self.disk, self.names, before, first).map_err(os)?
+                && are_all_deleted(self.disk, self.names, before, first)?
             {
                 end = first;
             }

@@ -300,19 +300,29 @@ impl State {
         self.words.deleted.marks.fetch_add(1, Release);
     }
 
-    /// Puts down that the marks of a file have to be synced; if there is no room for that, syncs them. By the holder of
-    /// the marks lock.
-    pub(crate) fn mark_dirty(&self, first: u64, sync: impl FnOnce() -> io::Result<()>) -> io::Result<()> {
-        let dirty = &self.words.deleted.dirty;
-        let word = first.wrapping_add(1);
-        if dirty.iter().any(|slot| slot.load(Relaxed) == word) {
-            return Ok(());
+    /// The file of records whose marks somebody is writing, or died over.
+    pub(crate) fn marking(&self) -> Option<u64> {
+        self.words.deleted.marking.load(Acquire).checked_sub(1)
+    }
+
+    /// Says whose marks are being written. By the holder of the marks lock.
+    pub(crate) fn set_marking(&self, first: Option<u64>) {
+        self.words.deleted.marking.store(first.map_or(0, |first| first.wrapping_add(1)), Release);
+    }
+
+    /// Whether the marks of a file may not be durable. For the holder of the marks lock.
+    pub(crate) fn is_dirty(&self, first: u64) -> bool {
+        self.words.deleted.dirty.iter().any(|slot| slot.load(Relaxed) == first.wrapping_add(1))
+    }
+
+    /// Puts down that the marks of a file have to be synced. False: there is no room for that. By the holder of the marks
+    /// lock, before it writes any.
+    pub(crate) fn mark_dirty(&self, first: u64) -> bool {
+        if self.is_dirty(first) {
+            return true;
         }
-        match dirty.iter().find(|slot| slot.load(Relaxed) == 0) {
-            Some(slot) => slot.store(word, Release),
-            None => sync()?,
-        }
-        Ok(())
+        let free = self.words.deleted.dirty.iter().find(|slot| slot.load(Relaxed) == 0);
+        free.inspect(|slot| slot.store(first.wrapping_add(1), Release)).is_some()
     }
 
     /// The files whose marks may not be durable.
@@ -320,7 +330,7 @@ impl State {
         self.words.deleted.dirty.iter().filter_map(|slot| slot.load(Acquire).checked_sub(1)).collect()
     }
 
-    /// They are durable now. By the holder of both locks.
+    /// They are durable now. By the holder of the marks lock, when nobody died over marks.
     pub(crate) fn clean_marks(&self) {
         for slot in &self.words.deleted.dirty {
             slot.store(0, Relaxed);

@@ -73,9 +73,9 @@ fn sync_marks(core: &Core) -> io::Result<()> {
             Err(error) => return Err(error),
         }
     }
-    // Unless somebody goes on marking: then they are synced once more.
+    // Unless somebody goes on marking, or died over it: then they are synced once more.
     let _ = core.try_marks(|| {
-        if core.state.marks() == version {
+        if core.state.marks() == version && core.state.marking().is_none() {
             core.state.clean_marks();
         }
     });

@@ -5,13 +5,13 @@
 
 use crate::error::JournalError;
 use crate::journal::cursors::CursorTable;
-use crate::journal::deleted::are_all_deleted;
 use crate::journal::files;
 use crate::journal::format::control::Control;
 use crate::journal::format::frame::FrameKind;
 use crate::journal::format::header::Header;
 use crate::journal::format::{BLOCK, BLOCK_BYTES};
 use crate::journal::index::check_index;
+use crate::journal::marks::{Marks, are_all_deleted};
 use crate::journal::names::Names;
 use crate::journal::open::read_control;
 use crate::journal::stream::FrameStream;
@@ -42,6 +42,20 @@ pub enum Problem {
         /// The first one after them that is there, or should be.
         to: u64,
     },
+    /// Which records of a file are deleted can't be read, though it had been durable.
+    Marks {
+        /// The file of deletion marks.
+        file: String,
+        /// Where in it, in bytes.
+        offset: u64,
+    },
+    /// A record is marked as deleted that is not there.
+    Marked {
+        /// The file of deletion marks.
+        file: String,
+        /// The last such record.
+        seq: u64,
+    },
     /// An index does not say where the records are. It is made anew when it is needed.
     Index {
         /// The index.
@@ -64,6 +78,10 @@ impl fmt::Display for Problem {
             Self::Lost { file, offset, from, to } => {
                 write!(f, "{file}: records {from} to {} are gone, from byte {offset} on", to.saturating_sub(1))
             }
+            Self::Marks { file, offset } => {
+                write!(f, "{file}: damaged at byte {offset}; which records were deleted there is not known")
+            }
+            Self::Marked { file, seq } => write!(f, "{file}: record {seq} is marked as deleted, and is not there"),
             Self::Index { file } => write!(f, "{file}: the index is wrong; it is made anew when it is needed"),
             Self::Cursor { name, seq } => write!(f, "cursor {name:?} is at {seq}, ahead of all records"),
         }
@@ -127,7 +145,8 @@ pub(crate) fn verify(
         Err(error) => return Err(error),
     };
     let total_bytes = firsts.iter().map(|&first| len_of(&disk, &names.log(first))).sum();
-    let mut look = Look { disk: &disk, names: &names, control, found, id: None, previous: None, header: None };
+    let mut look =
+        Look { disk: &disk, names: &names, control, found, id: None, previous: None, header: None, marked: None };
     let mut done_bytes = 0;
     look.begin(&firsts);
     for &first in &firsts {
@@ -156,6 +175,8 @@ struct Look<'d> {
     previous: Option<(u64, u64)>,
     /// Its header.
     header: Option<Header>,
+    /// The last of its records that is marked as deleted.
+    marked: Option<u64>,
 }
 
 impl Look<'_> {
@@ -202,7 +223,10 @@ impl Look<'_> {
                 self.lost(&name, 0, end, first);
             }
         }
+        self.check_marked(first);
         self.header = Some(header);
+        // Before the records: those that are marked while this is done are read then.
+        self.marked = self.marks(&header)?;
         let offsets = self.frames(&file, &header, &mut progress).map_err(os)?;
         if let Some(offsets) = offsets
             && !check_index(self.disk, self.names, &header, &offsets)
@@ -211,6 +235,27 @@ impl Look<'_> {
         }
         self.previous = Some((first, self.found.end));
         Ok(())
+    }
+
+    /// The last record of a file that is marked as deleted.
+    fn marks(&mut self, header: &Header) -> Result<Option<u64>, JournalError> {
+        match Marks::load(self.disk, self.names, header) {
+            Ok(marks) => Ok(marks.and_then(|marks| marks.last()).map(|last| header.first.saturating_add(last))),
+            Err(JournalError::MarksDamaged { file, offset }) => {
+                self.found.problems.push(Problem::Marks { file, offset });
+                Ok(None)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Of the file before, whose records end before `end` if they are all there.
+    fn check_marked(&mut self, end: u64) {
+        if let Some(seq) = self.marked.filter(|&seq| seq >= end)
+            && let Some((first, _)) = self.previous
+        {
+            self.found.problems.push(Problem::Marked { file: self.names.marks(first), seq });
+        }
     }
 
     /// Reads the frames of a file, going on behind damage at the next mark. Returns where the records are, in words;
@@ -269,6 +314,7 @@ impl Look<'_> {
 
     fn finish(mut self) -> Verified {
         let (end, durable) = (self.found.end, self.found.durable);
+        self.check_marked(end.max(durable));
         if end < durable {
             let file = self.previous.map_or_else(|| self.names.log(end), |(first, _)| self.names.log(first));
             self.lost(&file, 0, end, durable);

@@ -126,8 +126,10 @@ pub struct FlushWords {
 pub struct MarksWords {
     /// Counts up when records were marked as deleted.
     pub marks: AtomicU64,
-    /// 1 + the first record of files whose marks may not be durable; 0: none.
-    pub dirty: [AtomicU64; 15],
+    /// 1 + the first record of the file whose marks are being written: found so by the next one, who wrote them died.
+    pub marking: AtomicU64,
+    /// 1 + the first record of files whose marks may not be durable; 0: none. All others' are.
+    pub dirty: [AtomicU64; 14],
 }
 
 /// See the module.

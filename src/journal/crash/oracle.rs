@@ -163,8 +163,10 @@ fn deleted(image: &Image) -> BTreeSet<u64> {
         while let Found::Frame(kind, payload) = decode(&marks[at..], header.frame_salt(), first) {
             assert_eq!(kind, FrameKind::Deletes);
             at += frame_bytes(payload.len());
+            let (proof, indices) = payload.split_first_chunk::<8>().unwrap();
+            assert!(u64::from_le_bytes(*proof) <= (at - frame_bytes(payload.len())) as u64);
             deleted
-                .extend(payload.as_chunks::<4>().0.iter().map(|index| first + u64::from(u32::from_le_bytes(*index))));
+                .extend(indices.as_chunks::<4>().0.iter().map(|index| first + u64::from(u32::from_le_bytes(*index))));
         }
     }
     deleted

@@ -75,7 +75,7 @@ impl Salt {
 
 /// Bytes of a frame with a payload of so many bytes.
 #[inline]
-pub(crate) fn frame_bytes(len_bytes: usize) -> usize {
+pub(crate) const fn frame_bytes(len_bytes: usize) -> usize {
     HEAD_BYTES + len_bytes.next_multiple_of(8)
 }
 
@@ -131,7 +131,7 @@ impl Head {
 
     /// Bytes of the frame.
     #[inline]
-    pub(crate) fn frame_bytes(self) -> usize {
+    pub(crate) const fn frame_bytes(self) -> usize {
         frame_bytes(self.len_bytes)
     }
 
