@@ -10,6 +10,10 @@
 //! So a frame that fails is a torn end if no frame behind it says that it had been durable, and damage if one does. A
 //! *seal* is a frame without records, about all that is before it: closing and recovery put one behind the last marks.
 
+mod keep;
+
+pub(crate) use keep::{are_all_deleted, cut_marks, mend_marks, move_marks, seal_marks, settle_marks};
+
 use crate::error::JournalError;
 use crate::journal::format::frame::{Found, FrameKind, Head, Salt, decode, encode, frame_bytes};
 use crate::journal::format::header::Header;
@@ -142,6 +146,11 @@ impl Marks {
         }
     }
 
+    /// Whether all of it had been durable, and nothing followed.
+    pub(crate) fn is_sealed(&self) -> bool {
+        self.is_sealed
+    }
+
     pub(crate) fn has(&self, index: u64) -> bool {
         let word = usize::try_from(index / 64).ok().and_then(|at| self.bits.get(at));
         word.is_some_and(|word| word >> (index % 64) & 1 == 1)
@@ -188,12 +197,17 @@ impl Marks {
         self.read_whole()
     }
 
-    /// Says for good that all that was read is durable, and cuts off what follows: nothing of it is to come back.
-    fn seal(&mut self) -> io::Result<()> {
+    /// Cuts off what follows the last frame, for good: nothing of it is to come back.
+    fn cut(&self) -> io::Result<()> {
         if self.file.len()? > self.end {
             self.file.truncate(self.end)?;
             self.file.sync()?;
         }
+        Ok(())
+    }
+
+    /// Says for good that all that was read is durable.
+    fn seal(&mut self) -> io::Result<()> {
         if !self.is_sealed && self.end > 0 {
             self.file.write_at(&encode_seal(self.salt, self.first, self.end), self.end)?;
             self.file.sync()?;
@@ -244,102 +258,4 @@ fn encode_seal(salt: Salt, first: u64, at: u64) -> Vec<u8> {
     let mut frame = Vec::new();
     encode(&mut frame, salt, FrameKind::Deletes, first, &at.to_le_bytes());
     frame
-}
-
-/// Makes the file of marks of a file of records.
-fn write_marks(disk: &dyn Disk, names: &Names, first: u64, salt: Salt, marks: &[u32]) -> Result<(), JournalError> {
-    let (draft, name) = (names.marks_draft(), names.marks(first));
-    // It gets its name when all of it is durable.
-    let mut frames = encode_marks(salt, first, marks, |at| at);
-    let seal = encode_seal(salt, first, frames.len() as u64);
-    frames.extend(seal);
-    let write = || -> io::Result<()> {
-        let file = disk.open(&draft, Open::Create)?;
-        file.write_at(&frames, 0)?;
-        file.sync()?;
-        disk.rename(&draft, &name)?;
-        disk.sync()
-    };
-    write().map_err(|error| JournalError::disk("making", &name, frames.len() as u64, error))
-}
-
-/// Whether all records of a file, up to the one before `next`, are deleted.
-pub(crate) fn are_all_deleted(
-    disk: &dyn Disk,
-    names: &Names,
-    header: &Header,
-    next: u64,
-) -> Result<bool, JournalError> {
-    let count = next - header.first;
-    Ok(Marks::load(disk, names, header)?.is_some_and(|marks| marks.count_below(count) == count))
-}
-
-/// Gives the marks of the records from `first` on to the file that begins there and has the same salt.
-pub(crate) fn move_marks(disk: &dyn Disk, names: &Names, header: &Header, first: u64) -> Result<(), JournalError> {
-    let Some(marks) = Marks::load(disk, names, header)? else { return Ok(()) };
-    write_marks(disk, names, first, marks.salt, &marks.list(first - header.first, u64::MAX))
-}
-
-/// Takes back the marks of records from `end` on, which are not there any more: others will have their numbers.
-pub(crate) fn cut_marks(disk: &dyn Disk, names: &Names, header: &Header, end: u64) -> Result<(), JournalError> {
-    let Some(marks) = Marks::load(disk, names, header)? else { return Ok(()) };
-    let count = end - header.first;
-    if marks.last().is_none_or(|last| last < count) {
-        return Ok(());
-    }
-    write_marks(disk, names, header.first, marks.salt, &marks.list(0, count))
-}
-
-/// Makes durable the marks of these files of records, and cuts off half of one. Changes nothing if any are damaged.
-pub(crate) fn settle_marks<'h>(
-    disk: &dyn Disk,
-    names: &Names,
-    headers: impl Iterator<Item = &'h Header>,
-) -> Result<(), JournalError> {
-    let mut all = Vec::new();
-    for header in headers {
-        all.extend(Marks::find(disk, names, header, Open::Write)?);
-    }
-    all.iter_mut().try_for_each(Marks::settle)?;
-    all.iter_mut().try_for_each(|marks| marks.seal().map_err(|error| marks.os("sealing", error)))
-}
-
-/// The same when a journal is closed, where nothing is cut: only of those that were not sealed before.
-pub(crate) fn seal_marks(disk: &dyn Disk, names: &Names, header: &Header) -> Result<(), JournalError> {
-    let Some(mut marks) = Marks::find(disk, names, header, Open::Write)? else { return Ok(()) };
-    if marks.ends_sealed().map_err(|error| marks.os("reading", error))? {
-        return Ok(());
-    }
-    marks.settle()?;
-    marks.seal().map_err(|error| marks.os("sealing", error))
-}
-
-/// Makes a damaged file of marks anew, of those that can be read. Returns the name of a copy of what it was.
-pub(crate) fn mend_marks(
-    disk: &dyn Disk,
-    names: &Names,
-    header: &Header,
-    generation: u64,
-) -> Result<Option<String>, JournalError> {
-    let Some(mut marks) = Marks::find(disk, names, header, Open::Read)? else { return Ok(None) };
-    match marks.read() {
-        Ok(()) => return Ok(None),
-        Err(JournalError::MarksDamaged { .. }) => {}
-        Err(error) => return Err(error),
-    }
-    let mut beyond = Vec::new();
-    marks.each_beyond(|payload| beyond.push(payload.to_vec())).map_err(|error| marks.os("reading", error))?;
-    beyond.iter().for_each(|payload| marks.take(payload));
-    let aside = names.lost_marks(header.first, generation);
-    let copy = || -> io::Result<()> {
-        let mut bytes = vec![0; usize::try_from(marks.file.len()?).unwrap_or(0)];
-        let found = marks.file.read_at(&mut bytes, 0)?;
-        let copy = disk.open(&aside, Open::Create)?;
-        copy.write_at(&bytes[..found], 0)?;
-        copy.sync()?;
-        disk.sync()
-    };
-    copy().map_err(|error| JournalError::disk("putting aside", &aside, 0, error))?;
-    write_marks(disk, names, header.first, marks.salt, &marks.list(0, u64::MAX))?;
-    Ok(Some(aside))
 }

@@ -78,7 +78,7 @@ pub(crate) fn recover(
         let file = files[end.file].name.clone();
         return Err(JournalError::Damaged { file, offset: end.offset, seq: end.seq, durable: end.durable });
     }
-    settle_marks(disk, names, files.iter().map(|info| &info.header))?;
+    settle_marks(disk, names, files.iter().map(|info| &info.header), end.seq)?;
     let place = cut(disk, names, control, &files, &end, &mut recovery)?;
     Ok((place, recovery, end.cursors))
 }

@@ -175,8 +175,8 @@ struct Look<'d> {
     previous: Option<(u64, u64)>,
     /// Its header.
     header: Option<Header>,
-    /// The last of its records that is marked as deleted.
-    marked: Option<u64>,
+    /// The last of its records that is marked as deleted, and whether that is there for good.
+    marked: Option<(u64, bool)>,
 }
 
 impl Look<'_> {
@@ -223,7 +223,7 @@ impl Look<'_> {
                 self.lost(&name, 0, end, first);
             }
         }
-        self.check_marked(first);
+        self.check_marked(first, false);
         self.header = Some(header);
         // Before the records: those that are marked while this is done are read then.
         self.marked = self.marks(&header)?;
@@ -238,9 +238,11 @@ impl Look<'_> {
     }
 
     /// The last record of a file that is marked as deleted.
-    fn marks(&mut self, header: &Header) -> Result<Option<u64>, JournalError> {
+    fn marks(&mut self, header: &Header) -> Result<Option<(u64, bool)>, JournalError> {
         match Marks::load(self.disk, self.names, header) {
-            Ok(marks) => Ok(marks.and_then(|marks| marks.last()).map(|last| header.first.saturating_add(last))),
+            Ok(marks) => {
+                Ok(marks.and_then(|marks| Some((header.first.saturating_add(marks.last()?), marks.is_sealed()))))
+            }
             Err(JournalError::MarksDamaged { file, offset }) => {
                 self.found.problems.push(Problem::Marks { file, offset });
                 Ok(None)
@@ -249,10 +251,11 @@ impl Look<'_> {
         }
     }
 
-    /// Of the file before, whose records end before `end` if they are all there.
-    fn check_marked(&mut self, end: u64) {
-        if let Some(seq) = self.marked.filter(|&seq| seq >= end)
+    /// Of the file before, whose records end before `end`. The last file's may end with a crash, until it is recovered.
+    fn check_marked(&mut self, end: u64, is_last: bool) {
+        if let Some((seq, is_for_good)) = self.marked.filter(|&(seq, _)| seq >= end)
             && let Some((first, _)) = self.previous
+            && (is_for_good || !is_last)
         {
             self.found.problems.push(Problem::Marked { file: self.names.marks(first), seq });
         }
@@ -314,7 +317,7 @@ impl Look<'_> {
 
     fn finish(mut self) -> Verified {
         let (end, durable) = (self.found.end, self.found.durable);
-        self.check_marked(end.max(durable));
+        self.check_marked(end.max(durable), true);
         if end < durable {
             let file = self.previous.map_or_else(|| self.names.log(end), |(first, _)| self.names.log(first));
             self.lost(&file, 0, end, durable);

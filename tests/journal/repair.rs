@@ -1,6 +1,6 @@
 //! Going on without what is lost, when told to.
 
-use crate::files::{first_of, flip, logs};
+use crate::files::{first_of, flip, logs, of_kind};
 use shmlog::{Journal, JournalBuilder, JournalError, Repaired, Start};
 use std::path::Path;
 
@@ -123,4 +123,36 @@ fn one_that_is_in_use_is_left_alone() {
     let dir = journal();
     let _open = small().open(dir.path()).unwrap();
     assert!(matches!(Journal::repair(dir.path(), ""), Err(JournalError::InUse)));
+}
+
+#[test]
+fn damaged_deletion_marks_cost_the_deletions_that_can_not_be_read() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let journal = small().open(dir.path()).unwrap();
+        let mut appender = journal.appender().unwrap();
+        for _ in 0..30 {
+            appender.append(&[7; 50]).unwrap();
+        }
+        for seqs in [[2, 3], [10, 11], [20, 21]] {
+            journal.delete_durable(&seqs).unwrap();
+        }
+    }
+    let marks = of_kind(dir.path(), "del").remove(0);
+    let was = std::fs::read(&marks).unwrap();
+    flip(&marks, 30);
+    let damaged = std::fs::read(&marks).unwrap();
+    assert!(was != damaged && matches!(small().open(dir.path()), Err(JournalError::MarksDamaged { offset: 24, .. })));
+    let repaired = Journal::repair(dir.path(), "").unwrap();
+    assert_eq!(repaired.marks, ["00000000000000000000.del"]);
+    assert_eq!(std::fs::read(dir.path().join(&repaired.aside[0])).unwrap(), damaged);
+    assert!(repaired.lost.is_empty() && repaired.aside.len() == 1 && !repaired.made_control, "{repaired:?}");
+    assert_eq!(Journal::repair(dir.path(), "").unwrap(), Repaired::default(), "once is enough");
+    for _ in 0..2 {
+        let journal = small().open(dir.path()).unwrap();
+        let mut reader = journal.reader(Start::Oldest).unwrap();
+        let found: Vec<_> = std::iter::from_fn(|| reader.try_next().unwrap().map(|record| record.seq())).collect();
+        assert_eq!(found, (0..30).filter(|seq| ![2, 3, 20, 21].contains(seq)).collect::<Vec<_>>());
+    }
+    assert_eq!(Journal::verify(dir.path(), "", |_| {}).unwrap().problems, []);
 }

@@ -1,7 +1,7 @@
 //! Looking through a journal: what is wrong is found and located.
 
-use crate::files::{first_of, flip, logs, name};
-use shmlog::{Journal, JournalBuilder, JournalError, Problem, Verified};
+use crate::files::{first_of, flip, logs, name, of_kind};
+use shmlog::{Journal, JournalBuilder, JournalError, Problem, Start, Verified};
 use std::path::Path;
 
 const COUNT: u64 = 500;
@@ -56,7 +56,7 @@ fn a_flipped_bit_is_located_and_only_its_records_are_gone() {
     assert!((20_000 - 520..=20_000).contains(offset), "{offset}");
     // Whoever reads it learns so, and gets the others.
     let journal = small().open(dir.path()).unwrap();
-    let mut reader = journal.reader(shmlog::Start::At(*from)).unwrap();
+    let mut reader = journal.reader(Start::At(*from)).unwrap();
     assert!(matches!(reader.try_next(), Err(JournalError::Damaged { seq, .. }) if seq == *from));
     assert!(matches!(reader.get(*from), Err(JournalError::Damaged { seq, .. }) if seq == *from));
     assert_eq!(reader.get(*to).unwrap().unwrap().bytes(), [to.to_le_bytes()[0]; 500]);
@@ -95,4 +95,31 @@ fn damaged_headers_controls_and_indexes_are_found() {
     let (from, to) = (first_of(&files[1]), first_of(&files[2]));
     assert_eq!(found[1..], [Problem::Lost { file: name(&files[2]), offset: 0, from, to }]);
     assert!(matches!(small().open(dir.path()), Err(JournalError::Damaged { .. })));
+}
+
+/// The story: from a wrong bit in a file of deletion marks on, all of it was taken for a torn end, and the records came
+/// back.
+#[test]
+fn a_flipped_bit_among_deletion_marks_is_located_and_brings_nothing_back() {
+    let dir = journal();
+    {
+        let journal = small().open(dir.path()).unwrap();
+        journal.delete_durable(&[3, 4]).unwrap();
+        journal.delete_durable(&[9]).unwrap();
+    }
+    let marks = of_kind(dir.path(), "del").remove(0);
+    assert_eq!(verify(dir.path()).problems, []);
+    // Two frames of 24 bytes, and one that says that they are durable.
+    for (at, begin) in [(3, 0), (20, 0), (24, 24), (47, 24)] {
+        flip(&marks, at);
+        assert_eq!(verify(dir.path()).problems, [Problem::Marks { file: name(&marks), offset: begin }]);
+        let refused = small().open(dir.path());
+        assert!(matches!(refused, Err(JournalError::MarksDamaged { offset, .. }) if offset == begin), "{refused:?}");
+        flip(&marks, at);
+    }
+    let journal = small().open(dir.path()).unwrap();
+    assert!(matches!(journal.reader(Start::First).unwrap().get(9), Err(JournalError::Deleted { seq: 9 })));
+    flip(&marks, 5);
+    let mut reader = journal.reader(Start::First).unwrap();
+    assert!(matches!(reader.try_next(), Err(JournalError::MarksDamaged { offset: 0, .. })));
 }

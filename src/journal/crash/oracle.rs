@@ -308,3 +308,19 @@ pub(super) fn frames(content: &[u8]) -> Vec<Standing> {
     }
     frames
 }
+
+/// The frames of a file of deletion marks: where they begin and end. And so many bytes had been durable, as they say.
+pub(super) fn mark_frames(image: &Image, name: &str) -> (Vec<(usize, usize)>, u64) {
+    let (names, content) = (Names::new(""), &image.0[name]);
+    let first = names.marks_of(name).unwrap();
+    let header = Header::decode(&image.0[&names.log(first)]).unwrap();
+    let (mut at, mut frames, mut durable) = (0, Vec::new(), 0);
+    while let Found::Frame(FrameKind::Deletes, payload) = decode(&content[at..], header.frame_salt(), first) {
+        let end = at + frame_bytes(payload.len());
+        durable = durable.max(u64::from_le_bytes(*payload.first_chunk().unwrap()));
+        frames.push((at, end));
+        at = end;
+    }
+    assert_eq!(at, content.len());
+    (frames, durable)
+}

@@ -20,6 +20,8 @@ pub(crate) enum Mistake {
     Checksum,
     /// Cursors are written as they are, before the records they are at.
     CursorFirst,
+    /// Deletion marks say that those before them are durable, which may not be.
+    Proof,
 }
 
 thread_local! {
@@ -221,6 +223,11 @@ fn alike(session: &mut Session) {
 #[test]
 fn checksums_not_looked_at_are_found() {
     assert!(making(Mistake::Checksum, || !violations("groups", EFFORT, |scene| scene.entries).is_empty()));
+}
+
+#[test]
+fn deletion_marks_said_to_be_durable_too_early_are_found() {
+    assert!(making(Mistake::Proof, || !violations("deleted", EFFORT, |scene| scene.entries).is_empty()));
 }
 
 #[test]

@@ -179,11 +179,15 @@ fn as_json(found: &Verified) -> serde_json::Value {
 fn repair(place: &Place, out: &mut impl Write) -> Result<()> {
     let done = Journal::repair(&place.dir, &place.prefix)?;
     if place.json {
-        let done = json!({ "lost": done.lost, "aside": done.aside, "made_control": done.made_control });
+        let (lost, marks, aside) = (done.lost, done.marks, done.aside);
+        let done = json!({ "lost": lost, "marks": marks, "aside": aside, "made_control": done.made_control });
         return Ok(writeln!(out, "{done}")?);
     }
     for (from, to) in &done.lost {
         writeln!(out, "records {from} to {} are gone", to.saturating_sub(1))?;
+    }
+    for file in &done.marks {
+        writeln!(out, "{file} was damaged: records whose deletion can't be read are there again")?;
     }
     for file in &done.aside {
         writeln!(out, "put aside: {file}")?;
