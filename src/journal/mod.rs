@@ -5,6 +5,7 @@
 //! files. The layout of the files is in `format`, flushing in `flush`, what is done after a crash in `recover`.
 
 mod appender;
+mod aside;
 mod background;
 mod builder;
 #[cfg(feature = "config")]
@@ -38,9 +39,11 @@ mod spare;
 mod state;
 mod stream;
 mod sync;
+mod torn;
 mod verify;
 
 pub use appender::JournalAppender;
+pub use aside::SetAside;
 pub use builder::JournalBuilder;
 pub use cursors::JournalCursor;
 pub use durable::OnDurable;
@@ -69,9 +72,9 @@ pub struct Recovery {
     pub durable: u64,
     /// Records below this one are kept: those above `durable` were whole, and are durable now.
     pub kept: u64,
-    /// Bytes of the torn end that was put aside.
+    /// Bytes behind the end of the records that may have been written there, and were put aside.
     pub torn_bytes: u64,
-    /// The files in which it was put aside.
+    /// The files in which it was put aside: see [`Journal::set_aside`].
     pub quarantined: Vec<String>,
     /// How often the journal has been recovered.
     pub generation: u64,

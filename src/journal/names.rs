@@ -101,6 +101,13 @@ impl Names {
         format!("{}{first:0DIGITS$}.marks-{generation}", self.prefix)
     }
 
+    /// Whether a file was put aside.
+    pub(crate) fn is_aside(&self, name: &str) -> bool {
+        let Some((stem, generation)) = name.rsplit_once('-') else { return false };
+        let kinds = [".torn", ".lost", ".marks"];
+        kinds.iter().any(|kind| self.number(stem, kind).is_some()) && generation.parse::<u64>().is_ok()
+    }
+
     /// The first record of the file of this name, if it is one of records.
     pub(crate) fn first_of(&self, name: &str) -> Option<u64> {
         self.number(name, ".log")
@@ -128,5 +135,17 @@ mod tests {
             assert_eq!(names.first_of(other), None, "{other}");
         }
         assert_eq!(names.first_of("a-99999999999999999999.log"), None, "more than 64 bits");
+    }
+
+    #[test]
+    fn names_of_files_put_aside_are_known() {
+        let names = Names::new("a-");
+        for aside in [names.torn(7, 2), names.lost(0, 33), names.lost_marks(9, 1)] {
+            assert!(names.is_aside(&aside) && !Names::new("").is_aside(&aside), "{aside}");
+            assert_eq!((names.first_of(&aside), names.marks_of(&aside)), (None, None));
+        }
+        for other in [names.log(1), names.marks(1), names.control(), "a-00000000000000000001.torn-x".to_owned()] {
+            assert!(!names.is_aside(&other), "{other}");
+        }
     }
 }

@@ -7,7 +7,6 @@ use crate::error::JournalError;
 use crate::journal::Recovery;
 use crate::journal::cursors::CursorTable;
 use crate::journal::files::{FileInfo, list};
-use crate::journal::flush::{BLOCK, MAX_FLUSH_BYTES};
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::control::{Control, Place};
 use crate::journal::format::frame::{FrameKind, Mark};
@@ -15,11 +14,9 @@ use crate::journal::format::header::NO_FILE;
 use crate::journal::marks::{Marks, are_all_deleted, cut_marks, settle_marks};
 use crate::journal::names::Names;
 use crate::journal::stream::FrameStream;
-use crate::sys::disk::{Disk, DiskFile, Open};
+use crate::journal::torn::keep_torn;
+use crate::sys::disk::{Disk, Open};
 use std::sync::Arc;
-
-/// Bytes of a torn tail that are kept: no flush writes more. Beyond may be what the file was before.
-const TORN_BYTES: u64 = MAX_FLUSH_BYTES + 2 * BLOCK as u64;
 
 /// Where the records of some files end.
 #[derive(Debug)]
@@ -262,13 +259,14 @@ fn cut(
     }
     let info = &files[end.file];
     let file = disk.open(&info.name, Open::Write).map_err(|error| os("opening", &info.name, error))?;
-    let torn = keep_torn(disk, &*file, end, &names.torn(end.seq, recovery.generation)).map_err(|error| {
+    let torn = names.torn(end.seq, recovery.generation);
+    let kept = keep_torn(disk, &*file, &info.header, end.offset, &torn).map_err(|error| {
         let wanted_bytes = file.len().unwrap_or(0).saturating_sub(end.offset);
         JournalError::disk("keeping the torn end of", &info.name, wanted_bytes, error)
     })?;
-    if let Some((name, bytes)) = torn {
+    if let Some(bytes) = kept {
         recovery.torn_bytes = bytes;
-        recovery.quarantined.push(name);
+        recovery.quarantined.push(torn);
     }
     cut_marks(disk, names, &info.header, end.seq)?;
     if end.seq == info.header.first && end.has_cursors {
@@ -289,17 +287,4 @@ fn cut(
     cut.map_err(|error| os("cutting", &info.name, error))?;
     file.sync().map_err(|error| os("syncing", &info.name, error))?;
     Ok(Place { seq: end.seq, file: info.header.first, offset: Place::FULL })
-}
-
-/// Copies what stands beyond the end, unless it is nothing but zeroes.
-fn keep_torn(disk: &dyn Disk, file: &dyn DiskFile, end: &End, name: &str) -> std::io::Result<Option<(String, u64)>> {
-    let len = file.len()?.saturating_sub(end.offset).min(TORN_BYTES);
-    let mut tail = vec![0; usize::try_from(len).unwrap_or(0)];
-    let found = file.read_at(&mut tail, end.offset)?;
-    let Some(last) = tail[..found].iter().rposition(|&byte| byte != 0) else { return Ok(None) };
-    let aside = disk.open(name, Open::Create)?;
-    aside.write_at(&tail[..=last], 0)?;
-    aside.sync()?;
-    disk.sync()?;
-    Ok(Some((name.to_owned(), last as u64 + 1)))
 }

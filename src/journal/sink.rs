@@ -7,10 +7,10 @@ use crate::journal::core::Core;
 use crate::journal::crash::planted::{Mistake, is_made};
 use crate::journal::files;
 use crate::journal::flush::{BLOCK, Flusher, fail};
-use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::control::Place;
-use crate::journal::format::frame::Salt;
+use crate::journal::format::frame::{HEAD_BYTES, MARK_BYTES, Mark, Salt};
 use crate::journal::format::header::{Header, NO_FILE};
+use crate::journal::format::{self, BLOCK_BYTES};
 use crate::journal::state::{Act, Progress};
 use crate::sys::disk::{DiskFile, Open};
 use std::io;
@@ -33,6 +33,8 @@ impl Flusher {
         core.prepare_now()?;
         let Place { seq: first, file: previous, .. } = progress.written;
         let (spare, name) = (core.names.spare(), core.names.log(first));
+        let os = |error| JournalError::disk("beginning", &name, BLOCK_BYTES, error);
+        let file = core.disk.open(&spare, Open::Write).map_err(os)?;
         let header = Header {
             id: core.id,
             generation: core.generation,
@@ -42,13 +44,9 @@ impl Flusher {
             salt: random_salt().map_err(|error| JournalError::os("drawing a salt for", &name, error))?,
             created_unix_ns: unix_ns(),
             missing: 0,
+            before: salt_before(&*file).map_err(os)?,
         };
-        let begin = || -> io::Result<Arc<dyn DiskFile>> {
-            let file = core.disk.open(&spare, Open::Write)?;
-            file.write_at(&header.encode(), 0)?;
-            Ok(file)
-        };
-        let file = begin().map_err(|error| JournalError::disk("beginning", &name, BLOCK_BYTES, error))?;
+        file.write_at(&header.encode(), 0).map_err(os)?;
         file.sync().map_err(|error| fail(core, Act::Begin, error))?;
         core.disk.rename(&spare, &name).map_err(|error| JournalError::disk("naming", &name, BLOCK_BYTES, error))?;
         core.disk.sync().map_err(|error| fail(core, Act::Begin, error))?;
@@ -143,6 +141,16 @@ fn rewrite_range(file: &dyn DiskFile, begin: u64, end: u64) -> io::Result<()> {
         offset += found as u64;
     }
     Ok(())
+}
+
+/// The salt of the frames that a file has of old, as long as it has its old header. 0: there are none.
+fn salt_before(file: &dyn DiskFile) -> io::Result<u64> {
+    let mut bytes = [0; format::BLOCK + HEAD_BYTES + MARK_BYTES];
+    file.read_at(&mut bytes, 0)?;
+    let Ok(header) = Header::decode(&bytes) else { return Ok(0) };
+    // One that got a header and nothing else holds what it held before that.
+    let is_used = Mark::find(&bytes[format::BLOCK..], header.frame_salt()).is_some();
+    Ok(if is_used { header.salt } else { header.before })
 }
 
 fn random_salt() -> io::Result<u64> {

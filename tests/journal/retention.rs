@@ -1,7 +1,8 @@
 //! Giving up old records.
 
-use crate::files::logs;
+use crate::files::{flip, logs};
 use shmlog::{Journal, JournalBuilder, JournalError, Retain, Start};
+use std::path::Path;
 use std::time::Duration;
 
 fn small() -> JournalBuilder {
@@ -93,4 +94,55 @@ fn settings_of_retention_are_checked() {
     assert!(matches!(none, Err(JournalError::Setting { key: "retain_files", .. })));
     let too_few = open(Retain { bytes: Some(1000), ..Retain::default() });
     assert!(matches!(too_few, Err(JournalError::Setting { key: "retain_bytes", .. })));
+}
+
+/// What a crash leaves now.
+fn crash(dir: &Path) -> tempfile::TempDir {
+    let image = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, image.path().join(path.file_name().unwrap())).unwrap();
+    }
+    image
+}
+
+/// The story: after a crash the rest of a file that had been used before was put aside as torn, nearly all of it each
+/// time, and nothing ever removed it.
+#[test]
+fn what_a_file_held_before_is_not_torn_and_what_is_torn_is_kept_until_it_is_removed() {
+    const FRAMES: u64 = 32 + 1008;
+    let dir = tempfile::tempdir().unwrap();
+    let journal = small().retain(Retain { files: Some(3), ..Retain::default() }).open(dir.path()).unwrap();
+    append(&journal, 500);
+    for _ in 0..8 {
+        append(&journal, 9);
+        let image = crash(dir.path());
+        let recovered = small().open(image.path()).unwrap();
+        let recovery = recovered.recovery().unwrap();
+        assert_eq!(recovery.kept, journal.next_seq());
+        // Of the old frame that was half written over, and beyond those that the file held before.
+        assert!(recovery.torn_bytes < 2 * FRAMES, "{recovery:?}");
+    }
+    let image = crash(dir.path());
+    let last = logs(image.path()).pop().unwrap();
+    let bytes = std::fs::read(&last).unwrap();
+    let wanted = [(journal.next_seq() - 1).to_le_bytes()[0]; 1000];
+    let at = bytes.windows(1000).rposition(|window| window == wanted).unwrap();
+    flip(&last, at as u64 + 500);
+    let recovered = small().open(image.path()).unwrap();
+    let recovery = recovered.recovery().unwrap();
+    assert_eq!(recovery.kept, journal.next_seq() - 1);
+    assert!((1000..3 * FRAMES).contains(&recovery.torn_bytes), "{recovery:?}");
+    let set_aside = recovered.set_aside().unwrap();
+    let names: Vec<_> = set_aside.iter().map(|aside| aside.file.clone()).collect();
+    assert_eq!(names, recovery.quarantined);
+    let torn = std::fs::read(image.path().join(&names[0])).unwrap();
+    assert_eq!(torn[8..508], wanted[..500], "from where the record should be");
+    assert!(torn[8..1008] != wanted && set_aside[0].disk_bytes >= 1000);
+    for other in ["control", "00000000000000000000.torn-1", &format!("../{}", names[0])] {
+        assert!(matches!(recovered.remove_aside(other), Err(JournalError::Os { .. })), "{other}");
+    }
+    recovered.remove_aside(&names[0]).unwrap();
+    assert_eq!(recovered.set_aside().unwrap(), []);
+    assert_eq!(Journal::verify(image.path(), "", |_| {}).unwrap().problems, []);
 }

@@ -28,6 +28,8 @@ pub(crate) struct Header {
     pub(crate) created_unix_ns: u64,
     /// How many records are missing before the first one: a repair went on without them.
     pub(crate) missing: u64,
+    /// The salt of the frames that the file may have of old; 0: there are none.
+    pub(crate) before: u64,
 }
 
 #[derive(FromBytes, IntoBytes, Immutable, KnownLayout)]
@@ -44,7 +46,8 @@ struct Raw {
     salt: u64,
     created_unix_ns: u64,
     missing: u64,
-    reserved: [u64; 4],
+    before: u64,
+    reserved: [u64; 3],
     crc: u32,
     padding: u32,
 }
@@ -71,7 +74,8 @@ impl Header {
             salt: self.salt,
             created_unix_ns: self.created_unix_ns,
             missing: self.missing,
-            reserved: [0; 4],
+            before: self.before,
+            reserved: [0; 3],
             crc: 0,
             padding: 0,
         };
@@ -103,12 +107,18 @@ impl Header {
             salt: raw.salt,
             created_unix_ns: raw.created_unix_ns,
             missing: raw.missing,
+            before: raw.before,
         })
     }
 
     /// The record that would come after the last one of the file before.
     pub(crate) fn gap_from(&self) -> u64 {
         self.first.saturating_sub(self.missing)
+    }
+
+    /// What the checksums of frames begin with that the file may have of old.
+    pub(crate) fn salt_before(&self) -> Option<Salt> {
+        (self.before != 0).then(|| Salt::new(self.before))
     }
 
     /// What the checksums of the file's frames begin with.
@@ -131,6 +141,7 @@ mod tests {
             salt: 0x1234_5678_9abc_def0,
             created_unix_ns: 5,
             missing: 2,
+            before: 8,
         }
     }
 

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
-use shmlog::{Journal, JournalError, Start, Verified};
+use shmlog::{Journal, JournalError, SetAside, Start, Verified};
 use std::io::{self, Write};
 use std::path::PathBuf;
 
@@ -35,6 +35,17 @@ pub(crate) enum Action {
     Verify(Place),
     /// Goes on without records that are gone: what can't be read is put aside. See `verify` first.
     Repair(Place),
+    /// The files in which recovery and `repair` put aside what they could not use; removes those that are named.
+    Aside {
+        #[command(flatten)]
+        place: Place,
+        /// Remove this file, for good.
+        #[arg(long, value_name = "FILE")]
+        remove: Vec<String>,
+        /// Remove all of them, for good.
+        #[arg(long)]
+        remove_all: bool,
+    },
     /// Gives up the records before one.
     Prune {
         #[command(flatten)]
@@ -82,6 +93,7 @@ pub(crate) fn run(action: &Action, out: &mut impl Write) -> Result<()> {
         Action::Dump { place, from, to, format } => dump(place, *from, to.unwrap_or(u64::MAX), *format, out),
         Action::Verify(place) => verify(place, out),
         Action::Repair(place) => repair(place, out),
+        Action::Aside { place, remove, remove_all } => aside(place, remove, *remove_all, out),
         Action::Prune { place, before } => {
             let oldest = place.open()?.prune(*before)?;
             if place.json {
@@ -98,11 +110,12 @@ fn info(place: &Place, out: &mut impl Write) -> Result<()> {
     let (oldest, next, durable) = (journal.oldest(), journal.next_seq(), journal.durable());
     let cursors = journal.cursors();
     let front = journal.front().info();
+    let set_aside = journal.set_aside()?;
     if place.json {
         let cursors: serde_json::Map<_, _> = cursors.into_iter().map(|(name, seq)| (name, json!(seq))).collect();
         let about = json!({
             "oldest": oldest, "next": next, "durable": durable, "cursors": cursors, "front_bytes": front.region_bytes,
-            "participants": front.participants.len(), "recovered": journal.recovery().map(|found| json!({
+            "participants": front.participants.len(), "set_aside": json_of(&set_aside), "recovered": journal.recovery().map(|found| json!({
                 "durable": found.durable, "kept": found.kept, "torn_bytes": found.torn_bytes,
                 "quarantined": found.quarantined, "generation": found.generation, "was_closed": found.was_closed,
             })),
@@ -118,7 +131,32 @@ fn info(place: &Place, out: &mut impl Write) -> Result<()> {
     for (name, seq) in cursors {
         writeln!(out, "cursor       {} at {seq}, {} behind", text(name.as_bytes()), next.saturating_sub(seq))?;
     }
+    for aside in set_aside {
+        writeln!(out, "set aside    {}, {}", aside.file, size(aside.disk_bytes))?;
+    }
     Ok(())
+}
+
+fn aside(place: &Place, remove: &[String], is_all: bool, out: &mut impl Write) -> Result<()> {
+    let journal = place.open()?;
+    for file in remove {
+        journal.remove_aside(file)?;
+    }
+    if is_all {
+        for aside in journal.set_aside()? {
+            journal.remove_aside(&aside.file)?;
+        }
+    }
+    let left = journal.set_aside()?;
+    if place.json {
+        return Ok(writeln!(out, "{}", json_of(&left))?);
+    }
+    let rows = left.into_iter().map(|aside| [aside.file, size(aside.disk_bytes)]);
+    Ok(table::write(["file", "on disk"], rows, out)?)
+}
+
+fn json_of(set_aside: &[SetAside]) -> serde_json::Value {
+    set_aside.iter().map(|aside| json!({ "file": aside.file, "disk_bytes": aside.disk_bytes })).collect()
 }
 
 fn dump(place: &Place, from: Option<u64>, to: u64, format: Format, out: &mut impl Write) -> Result<()> {
