@@ -117,7 +117,7 @@ impl Flusher {
             }
             if stop == Stop::File {
                 if goal == Goal::Durable {
-                    self.sync(core, &mut round.progress)?;
+                    self.sync_before_roll(core, round)?;
                 }
                 core.state.publish(round.progress);
                 self.begin_file(core, &mut round.progress)?;
@@ -272,7 +272,7 @@ impl Flusher {
         Ok(())
     }
 
-    /// A file that follows another is named when the other is durable.
+    /// A file that follows another is named when the other is durable; it is already if the last flush ended with it.
     fn sync_before_roll(&mut self, core: &Core, round: &mut Round) -> Result<(), JournalError> {
         if round.progress.durable != round.progress.written {
             self.sync(core, &mut round.progress)?;

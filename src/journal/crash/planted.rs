@@ -160,6 +160,26 @@ fn syncs_of_a_spare_are_not_needed() {
     }));
 }
 
+/// The story: a flush that began with a new file synced the old one once more, to which nothing had been written.
+#[test]
+fn no_file_of_records_is_synced_twice_for_the_same() {
+    for name in ["prepared", "retained", "rolls", "pointed"] {
+        let (flush, steps) = script(name);
+        let scene = Scene { entries: record(flush, 1, steps) };
+        let mut clean = std::collections::BTreeSet::new();
+        for (at, entry) in scene.entries.iter().enumerate() {
+            match entry {
+                Entry::Sync(inode) if scene.is_sync_of(at, ".log") && !scene.is_recovery(at) => {
+                    assert!(clean.insert(*inode), "{name}, entry {at}");
+                }
+                Entry::Write(inode, ..) => drop(clean.remove(inode)),
+                _ => {}
+            }
+        }
+        assert!(clean.len() > 1, "{name}");
+    }
+}
+
 #[test]
 fn acknowledging_before_the_sync_is_found() {
     let early = |mut scene: Scene| {
