@@ -79,15 +79,18 @@ impl Deleted {
     }
 }
 
-/// The marks of a file. `None`: there is no such file of records any more.
+/// The marks of a file. `None`: there are none any more, or no such file of records.
 fn open_marks(core: &Core, first: u64, how: Open) -> Result<Option<Marks>, JournalError> {
     let info = match files::open(&*core.disk, &core.names, core.id, first) {
         Ok(info) => info,
         Err(JournalError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
-    let marks = Marks::open(&*core.disk, &core.names, &info.header, how);
-    marks.map(Some).map_err(|error| JournalError::disk("opening", core.names.marks(first), BLOCK_BYTES, error))
+    match Marks::open(&*core.disk, &core.names, &info.header, how) {
+        Ok(marks) => Ok(Some(marks)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(JournalError::disk("opening", core.names.marks(first), BLOCK_BYTES, error)),
+    }
 }
 
 impl Core {
@@ -262,6 +265,7 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use super::open_marks;
     use crate::journal::files;
     use crate::journal::marks::Marks;
     use crate::journal::{Journal, Problem};
@@ -332,6 +336,17 @@ mod tests {
         let mut reader = journal.reader(Start::First).unwrap();
         let found: Vec<_> = std::iter::from_fn(|| reader.try_next().unwrap().map(|record| record.seq())).collect();
         assert_eq!(found, (0..70).step_by(2).collect::<Vec<_>>());
+    }
+
+    /// The story: a file was given up between the listing of the directory and the opening of its marks, which go before it.
+    /// Who read meanwhile was told that there is no such file.
+    #[test]
+    fn marks_that_are_given_up_while_they_are_looked_for_are_no_error() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = journal(dir.path());
+        for (first, how) in [(0, Open::Read), (0, Open::Write), (7, Open::Read)] {
+            assert!(open_marks(journal.core(), first, how).unwrap().is_none());
+        }
     }
 
     #[test]

@@ -19,7 +19,7 @@ use crate::journal::format::frame::{Found, FrameKind, Head, Salt, decode, encode
 use crate::journal::format::header::Header;
 use crate::journal::names::Names;
 use crate::journal::stream::FrameStream;
-use crate::sys::disk::{Disk, DiskFile, Open};
+use crate::sys::disk::{Disk, DiskFile, Open, is_full};
 use std::io;
 use std::sync::Arc;
 
@@ -206,10 +206,14 @@ impl Marks {
         Ok(())
     }
 
-    /// Says for good that all that was read is durable.
+    /// Says for good that all that was read is durable, if there is room for that.
     fn seal(&mut self) -> io::Result<()> {
         if !self.is_sealed && self.end > 0 {
-            self.file.write_at(&encode_seal(self.salt, self.first, self.end), self.end)?;
+            match self.file.write_at(&encode_seal(self.salt, self.first, self.end), self.end) {
+                // What it is for is no reason not to open or close a journal.
+                Err(error) if is_full(&error) || error.kind() == io::ErrorKind::FileTooLarge => return self.cut(),
+                written => written?,
+            }
             self.file.sync()?;
             self.read_whole()?;
         }

@@ -84,6 +84,8 @@ pub(super) struct Recorder {
     pub(super) fail_control_in: AtomicU32,
     /// The next write of records finds the disk full when half of it is written.
     pub(super) is_full: AtomicBool,
+    /// So does each write of deletion marks, as long as this is set.
+    pub(super) is_full_for_marks: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -235,7 +237,8 @@ impl DiskFile for RecordingFile {
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
         self.recorder.check()?;
-        let is_full = self.recorder.is_named(self.inode, ".log") && self.recorder.is_full.swap(false, Relaxed);
+        let is_full = self.recorder.is_named(self.inode, ".log") && self.recorder.is_full.swap(false, Relaxed)
+            || self.recorder.is_named(self.inode, ".del") && self.recorder.is_full_for_marks.load(Relaxed);
         let bytes = if is_full { &bytes[..bytes.len() / 2] } else { bytes };
         self.inner.write_at(bytes, offset)?;
         self.recorder.put(Entry::Write(self.inode, offset, bytes.into()));

@@ -267,6 +267,28 @@ fn no_crash_of_a_scripted_workload_breaks_a_promise() {
     expect_none(&all);
 }
 
+/// There is no room to say that deletions are durable, when the journal is recovered or closed.
+fn cramped(session: &mut Session) {
+    for count in 0..3 {
+        (0..40).for_each(|_| session.append(1000));
+        session.delete(&[count * 40 + 7, count * 40 + 30], true);
+        session.recorder.is_full_for_marks.store(count != 1, Relaxed);
+        session.kill();
+        session.open().unwrap();
+        session.close();
+        session.open().unwrap();
+        assert_eq!(session.journal().next_seq(), (count + 1) * 40);
+        session.recorder.is_full_for_marks.store(false, Relaxed);
+    }
+}
+
+#[test]
+fn a_full_disk_keeps_nobody_from_opening_or_closing_a_journal_with_deletions() {
+    let tally = crash("cramped", TIMELY, 1, &record(TIMELY, 1, cramped), Effort::SMALL);
+    tally.say("cramped");
+    expect_none(&tally);
+}
+
 #[test]
 fn no_crash_of_a_random_workload_breaks_a_promise() {
     let seeds = if is_long() { 1..200 } else { 1..5 };
