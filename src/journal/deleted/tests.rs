@@ -1,0 +1,97 @@
+//! Marks of processes that died, of many files, and of no records.
+
+use super::open_marks;
+use crate::journal::files;
+use crate::journal::marks::Marks;
+use crate::journal::{Journal, Problem};
+use crate::log::Start;
+use crate::sys::disk::Open;
+use std::path::Path;
+
+fn journal(dir: &Path) -> Journal {
+    let journal = Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10).thread(false).open(dir).unwrap();
+    let mut appender = journal.appender().unwrap();
+    for number in 0..20_u64 {
+        appender.append_value(&number).unwrap();
+    }
+    journal.sync().unwrap();
+    journal
+}
+
+fn marks(journal: &Journal) -> Marks {
+    let core = journal.core();
+    let info = files::open(&*core.disk, &core.names, core.id, 0).unwrap();
+    let mut marks = Marks::open(&*core.disk, &core.names, &info.header, Open::Create).unwrap();
+    marks.read().unwrap();
+    marks
+}
+
+/// The story: a process died when it had written its mark, and before it was counted. Who deleted the same record next
+/// found it deleted, did nothing, and was told that it is durable, though nobody had synced it.
+#[test]
+fn a_mark_whose_process_died_is_counted_and_synced_by_the_next() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(dir.path());
+    let state = &journal.core().state;
+    state.set_marking(Some(0));
+    marks(&journal).append(&[5], true).unwrap();
+    let before = state.marks();
+    assert_eq!(journal.delete_durable(&[5]).unwrap(), 0);
+    assert!(state.marks() > before && state.marks_durable() == state.marks());
+    assert_eq!((state.marking(), state.dirty_marks()), (None, vec![]), "it was dirty until that sync");
+}
+
+/// Nobody says of a mark that it is durable while it may not be: so the sync of somebody else's marks does not count.
+#[test]
+fn what_a_dead_process_marked_stays_dirty() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(dir.path());
+    let core = journal.core();
+    core.state.marks_changed();
+    core.state.set_marking(Some(0));
+    assert!(core.state.mark_dirty(0));
+    core.sync_marks().unwrap();
+    assert_eq!(core.state.dirty_marks(), [0]);
+}
+
+/// More files than there is room for in the list of those that are to be synced.
+#[test]
+fn any_number_of_files_is_marked_between_syncs() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(dir.path());
+    let mut appender = journal.appender().unwrap();
+    for _ in 20..70 {
+        appender.append(&[1; 30_000]).unwrap();
+    }
+    journal.sync().unwrap();
+    let seqs: Vec<_> = (1..70).step_by(2).collect();
+    assert_eq!(journal.delete(&seqs).unwrap(), seqs.len() as u64);
+    drop((appender, journal));
+    let journal = Journal::open(dir.path()).unwrap();
+    let mut reader = journal.reader(Start::First).unwrap();
+    let found: Vec<_> = std::iter::from_fn(|| reader.try_next().unwrap().map(|record| record.seq())).collect();
+    assert_eq!(found, (0..70).step_by(2).collect::<Vec<_>>());
+}
+
+/// The story: a file was given up between the listing of the directory and the opening of its marks, which go before it.
+/// Who read meanwhile was told that there is no such file.
+#[test]
+fn marks_that_are_given_up_while_they_are_looked_for_are_no_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(dir.path());
+    for (first, how) in [(0, Open::Read), (0, Open::Write), (7, Open::Read)] {
+        assert!(open_marks(journal.core(), first, how).unwrap().is_none());
+    }
+}
+
+#[test]
+fn a_mark_of_no_record_is_found() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(dir.path());
+    marks(&journal).append(&[5, 33], true).unwrap();
+    let found = || Journal::verify(dir.path(), "", |_| {}).unwrap().problems;
+    assert_eq!(found(), [], "a crash may leave that, and it is not said to be there for good");
+    let core = std::sync::Arc::clone(journal.core());
+    core.seal_marks().unwrap();
+    assert_eq!(found(), [Problem::Marked { file: core.names.marks(0), seq: 33 }]);
+}
