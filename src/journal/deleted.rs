@@ -194,7 +194,7 @@ impl Core {
     /// Appends one frame to the marks of a file.
     fn mark_file(&self, deleted: &mut Deleted, first: u64, list: &[u32]) -> Result<(), JournalError> {
         let name = self.names.marks(first);
-        let bytes = frame_bytes(list.len() * 4) as u64;
+        let bytes = frame_bytes(8 + list.len() * 4) as u64;
         let os = |error| JournalError::disk("marking records in", &name, bytes, error);
         // Until it is counted: whoever comes next counts it if this process dies, or fails.
         self.state.set_marking(Some(first));
