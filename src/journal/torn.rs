@@ -4,15 +4,15 @@
 //! them: from an old mark, which says its number itself, its neighbours are found both ways. Whatever is neither such a
 //! frame nor zero may be a record, and is kept.
 
-use crate::journal::flush::{BLOCK, MAX_FLUSH_BYTES};
+use crate::journal::flush::MAX_FLUSH_BYTES;
 use crate::journal::format::frame::{Found, FrameKind, HEAD_BYTES, Head, Mark, Salt, decode, frame_bytes};
 use crate::journal::format::header::Header;
 use crate::sys::disk::{Disk, DiskFile, Open};
 use std::io;
 use std::ops::Range;
 
-/// Bytes of a torn tail that are kept: no flush writes more.
-const TORN_BYTES: u64 = MAX_FLUSH_BYTES + 2 * BLOCK as u64;
+/// Bytes of a torn tail that are kept: no flush writes more, with a record that is as long as records get at its end.
+const TORN_BYTES: u64 = 2 * MAX_FLUSH_BYTES;
 /// Bytes that are checked in vain at most, for heads of old frames that are none.
 const VAIN_BYTES: usize = 64 << 20;
 
