@@ -8,8 +8,10 @@ mod appender;
 mod aside;
 mod background;
 mod builder;
+mod close;
 #[cfg(feature = "config")]
 mod config;
+mod control_file;
 mod core;
 #[cfg(test)]
 mod crash;

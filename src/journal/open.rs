@@ -1,4 +1,4 @@
-//! Opening a journal and closing it.
+//! Opening a journal.
 //!
 //! Under the open lock one process at a time finds out what there is. Whoever has the journal open holds the use lock,
 //! shared: so who can take it alone knows that nobody else does. If there is a front that fits, it is joined: whatever
@@ -7,14 +7,12 @@
 use crate::create::{random_id, unix_ns};
 use crate::error::JournalError;
 use crate::journal::Recovery;
+use crate::journal::control_file::{make_control, read_control, reread_control, write_control};
 use crate::journal::core::{Core, OPEN_LOCK, USE_LOCK};
 use crate::journal::deleted::Deleted;
 use crate::journal::durable::Callbacks;
-use crate::journal::files;
-use crate::journal::flush::{Flusher, Goal};
-use crate::journal::format::control::{CONTROL_BYTES, Control, Place};
-use crate::journal::format::frame::frame_bytes;
-use crate::journal::format::{JOURNAL_VERSION, Unfit};
+use crate::journal::flush::Flusher;
+use crate::journal::format::control::Control;
 use crate::journal::front::{self, Front, boot_id, is_own, is_trusted};
 use crate::journal::names::Names;
 use crate::journal::recover::{recover, sweep};
@@ -33,7 +31,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 /// Between two tries to take the open lock.
-const NAP: Duration = Duration::from_millis(1);
+pub(crate) const NAP: Duration = Duration::from_millis(1);
 
 /// Opens the journal in `dir`, making it if `is_made`.
 pub(crate) fn open(dir: &Path, settings: &Settings, is_made: bool) -> Result<(Core, Option<Recovery>), JournalError> {
@@ -241,21 +239,6 @@ impl Opening {
     }
 }
 
-/// Makes the control file, with turn 1.
-pub(crate) fn make_control(disk: &dyn Disk, names: &Names, control: &Control) -> Result<(), JournalError> {
-    let (draft, name) = (names.control_draft(), names.control());
-    let make = || -> io::Result<()> {
-        let file = disk.open(&draft, Open::Create)?;
-        file.allocate(CONTROL_BYTES as u64)?;
-        let (at, bytes) = control.encode(1);
-        file.write_at(&bytes, at)?;
-        file.sync()?;
-        disk.rename(&draft, &name)?;
-        disk.sync()
-    };
-    make().map_err(|error| JournalError::disk("making", &name, CONTROL_BYTES as u64, error))
-}
-
 /// Repairs the journal in `dir`, which nobody has open.
 pub(crate) fn repair_at(dir: &Path, prefix: &str) -> Result<Repaired, JournalError> {
     let settings = Settings { prefix: prefix.to_owned(), has_thread: false, ..Settings::default() };
@@ -286,103 +269,4 @@ pub(crate) fn repair_at(dir: &Path, prefix: &str) -> Result<Repaired, JournalErr
         let _ = lock::unlock(opening.locks.fd(), byte);
     }
     repaired
-}
-
-/// Reads the control file, and its turn. `None`: there is no journal.
-pub(crate) fn read_control(disk: &dyn Disk, names: &Names) -> Result<Option<(Control, u64)>, JournalError> {
-    let name = names.control();
-    let os = |error| JournalError::os("reading", &name, error);
-    let file = match disk.open(&name, Open::Read) {
-        Ok(file) => file,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return match files::firsts(disk, names).map_err(os)?.is_empty() {
-                true => Ok(None),
-                false => Err(JournalError::Control { file: name.clone() }),
-            };
-        }
-        Err(error) => return Err(JournalError::os("opening", &name, error)),
-    };
-    let mut bytes = vec![0; CONTROL_BYTES];
-    let found = file.read_at(&mut bytes, 0).map_err(os)?;
-    match Control::decode(&bytes[..found]) {
-        Ok(found) => Ok(Some(found)),
-        Err(Unfit::Version(found)) => Err(JournalError::Version { file: name, found, known: JOURNAL_VERSION }),
-        Err(Unfit::Foreign | Unfit::Damaged) => Err(JournalError::Control { file: name }),
-    }
-}
-
-/// Reads the control file as it is on the disk, to be written anew. After a failed write the kernel's cache may have a
-/// copy that the disk has not, and the next turn would be written over the only good one.
-pub(crate) fn reread_control(disk: &dyn Disk, names: &Names) -> Result<Option<(Control, u64)>, JournalError> {
-    if let Ok(file) = disk.open(&names.control(), Open::Write) {
-        let forgotten = file.sync().and_then(|()| file.forget_cache());
-        forgotten.map_err(|error| JournalError::os("rereading", names.control(), error))?;
-    }
-    read_control(disk, names)
-}
-
-/// Writes the control file of turn `turn`. By the holder of the open lock, or of the flush lock.
-pub(crate) fn write_control(disk: &dyn Disk, names: &Names, control: &Control, turn: u64) -> Result<(), JournalError> {
-    let name = names.control();
-    let write = || -> io::Result<()> {
-        let file = disk.open(&name, Open::Write)?;
-        let (at, bytes) = control.encode(turn);
-        file.write_at(&bytes, at)?;
-        file.sync()
-    };
-    write().map_err(|error| JournalError::disk("writing", &name, CONTROL_BYTES as u64, error))
-}
-
-impl Core {
-    /// Makes everything durable, and, if nobody else has the journal open, puts down where its records end and removes
-    /// the front.
-    pub(crate) fn close(&self) -> Result<(), JournalError> {
-        let end = self.end();
-        let flushed = self.flush_until(Goal::Durable, Some(end), |state| state.durable() >= end);
-        let let_go = || {
-            let _ = lock::unlock(self.locks.fd(), USE_LOCK);
-        };
-        let os = |error| JournalError::os("locking a byte of", self.names.lock(), error);
-        let began = Instant::now();
-        let is_locked = loop {
-            // One that closes too must not take this one for a user that stays.
-            let is_locked = lock::try_lock(self.locks.fd(), OPEN_LOCK, Mode::Alone).map_err(os)?;
-            if is_locked || began.elapsed() >= self.settings.open_wait {
-                break is_locked;
-            }
-            std::thread::sleep(NAP);
-        };
-        let is_last = is_locked && lock::try_lock(self.locks.fd(), USE_LOCK, Mode::Alone).map_err(os)?;
-        let closed = if is_last && flushed.is_ok() { self.close_last() } else { Ok(()) };
-        let_go();
-        let _ = lock::unlock(self.locks.fd(), OPEN_LOCK);
-        flushed.and(closed)
-    }
-
-    fn close_last(&self) -> Result<(), JournalError> {
-        // Others may have appended and died.
-        let end = self.end();
-        self.flush_until(Goal::Durable, Some(end), |state| state.durable() >= end)?;
-        // The cursors become the last frame, where they are found without a scan.
-        self.state.cursors_changed();
-        self.sync_cursors()?;
-        self.seal_marks()?;
-        let Some((control, turn)) = reread_control(&*self.disk, &self.names)? else { return Ok(()) };
-        let progress = self.state.progress();
-        let table = self.state.cursor_table().0;
-        let frame = frame_bytes(table.encode(0).len()) as u64;
-        let offset = progress.written.offset.wrapping_sub(frame);
-        let control = Control {
-            closed: Some(progress.written),
-            cursors: (!table.cursors.is_empty()).then_some(Place { offset, ..progress.written }),
-            durable: progress.durable.seq,
-            oldest: self.state.oldest(),
-            front: None,
-            ..control
-        };
-        debug_assert_eq!(progress.written, progress.durable);
-        write_control(&*self.disk, &self.names, &control, turn + 1)?;
-        front::remove(&self.front_path);
-        Ok(())
-    }
 }

@@ -6,13 +6,13 @@
 
 use crate::create::{random_id, unix_ns};
 use crate::error::JournalError;
+use crate::journal::control_file::{make_control, read_control, write_control};
 use crate::journal::files;
 use crate::journal::format::control::Control;
 use crate::journal::format::header::{Header, NO_FILE};
 use crate::journal::format::{BLOCK, BLOCK_BYTES};
 use crate::journal::marks::{are_all_deleted, cut_marks, mend_marks, move_marks};
 use crate::journal::names::Names;
-use crate::journal::open::{make_control, read_control, write_control};
 use crate::journal::stream::FrameStream;
 use crate::sys::disk::{Disk, DiskFile, Open};
 use std::io;

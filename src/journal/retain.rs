@@ -5,11 +5,11 @@
 //! the salt of its next header makes its old frames none.
 
 use crate::error::JournalError;
+use crate::journal::control_file::{reread_control, write_control};
 use crate::journal::core::{Core, Lead};
 use crate::journal::files;
 use crate::journal::flush::Flusher;
 use crate::journal::format::header::NO_FILE;
-use crate::journal::open::{reread_control, write_control};
 use crate::sys::disk::Open;
 use std::time::Duration;
 

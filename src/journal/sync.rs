@@ -1,12 +1,12 @@
 //! Making durable what was written: the files, the marks beside them, and what is known of it.
 
 use crate::error::JournalError;
+use crate::journal::control_file::{reread_control, write_control};
 use crate::journal::core::Core;
 use crate::journal::files;
 use crate::journal::flush::{Flusher, fail};
 use crate::journal::format::control::Control;
 use crate::journal::format::header::NO_FILE;
-use crate::journal::open::{reread_control, write_control};
 use crate::journal::state::{Act, Progress};
 use crate::sys::disk::Open;
 use std::io;

@@ -4,6 +4,7 @@
 //! or may not be in what it finds.
 
 use crate::error::JournalError;
+use crate::journal::control_file::read_control;
 use crate::journal::cursors::CursorTable;
 use crate::journal::files;
 use crate::journal::format::control::Control;
@@ -13,7 +14,6 @@ use crate::journal::format::{BLOCK, BLOCK_BYTES};
 use crate::journal::index::check_index;
 use crate::journal::marks::{Marks, are_all_deleted};
 use crate::journal::names::Names;
-use crate::journal::open::read_control;
 use crate::journal::stream::FrameStream;
 use crate::sys::disk::{Disk, DiskFile, NativeDisk, Open};
 use std::fmt;

@@ -3,6 +3,7 @@
 use super::memory_disk::{Image, MemoryDisk};
 use super::recording::{Entry, Note, Recorder, RecordingDisk};
 use crate::journal::Recovery;
+use crate::journal::control_file::{read_control, write_control};
 use crate::journal::cursors::CursorTable;
 use crate::journal::files::firsts;
 use crate::journal::format::BLOCK;
@@ -10,7 +11,6 @@ use crate::journal::format::control::{Control, Place};
 use crate::journal::format::frame::{Found, FrameKind, Mark, decode, frame_bytes};
 use crate::journal::format::header::Header;
 use crate::journal::names::Names;
-use crate::journal::open::{read_control, write_control};
 use crate::journal::recover::recover;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
