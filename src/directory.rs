@@ -4,7 +4,7 @@
 use crate::error::{AttachError, CreateError};
 use crate::log::Access;
 use crate::sys::inspect;
-use rustix::fs::{CWD, OFlags, RenameFlags, renameat_with};
+use rustix::fs::{CWD, OFlags, RenameFlags, renameat, renameat_with};
 use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;
@@ -87,8 +87,13 @@ pub(crate) fn page_bytes_beside(path: &Path) -> Result<u64, CreateError> {
 
 /// Gives what was made as `draft` its name, unless that is taken.
 pub(crate) fn rename(draft: &Path, path: &Path) -> Result<(), CreateError> {
-    renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE).map_err(|error| match error {
-        Errno::EXIST | Errno::NOTEMPTY => CreateError::Exists { path: path.to_owned() },
+    let renamed = match renameat_with(CWD, draft, CWD, path, RenameFlags::NOREPLACE) {
+        // Not every file system knows that. None replaces a directory that has files in it by another.
+        Err(Errno::INVAL | Errno::NOSYS) if draft.is_dir() => renameat(CWD, draft, CWD, path),
+        renamed => renamed,
+    };
+    renamed.map_err(|error| match error {
+        Errno::EXIST | Errno::NOTEMPTY | Errno::NOTDIR => CreateError::Exists { path: path.to_owned() },
         error => CreateError::os("renaming what was made", error),
     })
 }

@@ -2,8 +2,9 @@
 
 use crate::error::{AppendError, AttachError, CreateError, JoinError, ReadError};
 use crate::sys::disk::is_full;
+use rustix::io::Errno;
 use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Why a journal does not do what it was asked. Nothing that was acknowledged is lost by any of these.
 #[derive(Debug, thiserror::Error)]
@@ -105,8 +106,8 @@ pub enum JournalError {
     },
     /// No room for another file. The journal goes on when there is room: try again.
     #[error(
-        "the disk is full: {wanted_bytes} bytes more are needed for {file}. Nothing is lost; free some room, or give up old \
-         records, and go on"
+        "the disk, or this user's quota of it, is full: {wanted_bytes} bytes more are needed for {file}. Nothing is lost; free \
+         some room, or give up old records, and go on"
     )]
     DiskFull {
         /// The file.
@@ -180,9 +181,13 @@ pub enum JournalError {
     /// This process was forked from the one that opened the journal.
     #[error("this process was forked from the one that opened the journal: open it here too")]
     Forked,
-    /// It is open for reading only.
-    #[error("the journal is open for reading only")]
+    /// It is open for reading only here.
+    #[error("the journal is open for reading only here: to change it, open it without `read_only`")]
     ReadOnly,
+    /// Others recovered or repaired the journal since this process opened it for reading only. It sees nothing of what
+    /// they append, and what it was looking for may be gone, or elsewhere.
+    #[error("others have begun the journal anew since it was opened here for reading only: open it again")]
+    LeftBehind,
     /// The record was given up.
     #[error("{missed} records were given up before they were read; the next is {next}")]
     Lagged {
@@ -206,6 +211,54 @@ pub enum JournalError {
     /// Making the front.
     #[error("the front: {0}")]
     Create(#[from] CreateError),
+    /// This process may not do that.
+    #[error(
+        "{doing} {file}: {source}. Run as a user who may, or change its permissions; who may only read opens the journal with \
+         `read_only`"
+    )]
+    Denied {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Nobody may, as long as the file system is mounted like this.
+    #[error("{doing} {file}: {source}. Mount the file system for writing, or open the journal with `read_only`")]
+    ReadOnlyMount {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file system, or the kernel, lacks what a journal can't do without.
+    #[error(
+        "{doing} {file}: {source}. The file system lacks what a journal needs: put it on another, such as ext4, xfs, btrfs or \
+         tmpfs"
+    )]
+    Unsupported {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// This process may not make files so large, or the file system has none.
+    #[error(
+        "{doing} {file}: {source}. Raise RLIMIT_FSIZE (ulimit -f), or make the journal with smaller files and a smaller front"
+    )]
+    FileLimit {
+        /// What was tried.
+        doing: &'static str,
+        /// With which file.
+        file: String,
+        /// What the system said.
+        source: io::Error,
+    },
     /// The system refused.
     #[error("{doing} {file}: {source}")]
     Os {
@@ -227,7 +280,38 @@ impl JournalError {
         Self::os(doing, file, source)
     }
 
+    /// What the system said about a file, with what to do about it.
     pub(crate) fn os(doing: &'static str, file: impl Into<String>, source: impl Into<io::Error>) -> Self {
-        Self::Os { doing, file: file.into(), source: source.into() }
+        use io::ErrorKind::{FileTooLarge, PermissionDenied, ReadOnlyFilesystem, Unsupported};
+        let (file, source) = (file.into(), source.into());
+        match source.kind() {
+            PermissionDenied => Self::Denied { doing, file, source },
+            ReadOnlyFilesystem => Self::ReadOnlyMount { doing, file, source },
+            // Also what it does not have as a whole (ENOSYS).
+            Unsupported => Self::Unsupported { doing, file, source },
+            FileTooLarge => Self::FileLimit { doing, file, source },
+            _ => Self::Os { doing, file, source },
+        }
+    }
+
+    /// What the system said about locking a byte of a file.
+    pub(crate) fn locking(file: impl Into<String>, source: impl Into<io::Error>) -> Self {
+        const DOING: &str = "locking a byte (fcntl(2), F_OFD_SETLK) of";
+        let (file, source) = (file.into(), source.into());
+        let is_lacking = [Errno::INVAL, Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS];
+        if is_lacking.iter().any(|errno| source.raw_os_error() == Some(errno.raw_os_error())) {
+            return Self::Unsupported { doing: DOING, file, source };
+        }
+        Self::os(DOING, file, source)
+    }
+
+    /// What went wrong with a front of so many bytes at `path`.
+    pub(crate) fn front(doing: &'static str, path: &Path, wanted_bytes: u64, error: impl Into<Self>) -> Self {
+        match error.into() {
+            Self::Create(CreateError::Os { source, .. }) | Self::Attach(AttachError::Os { source, .. }) => {
+                Self::disk(doing, path.display().to_string(), wanted_bytes, source)
+            }
+            error => error,
+        }
     }
 }

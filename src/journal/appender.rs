@@ -33,6 +33,7 @@ impl JournalAppender {
     pub(crate) fn join(inner: &Arc<Inner>, name: &str) -> Result<Self, JournalError> {
         let core = &inner.core;
         core.check()?;
+        core.check_writable()?;
         let appender = core.front.appender_named(name)?;
         let of_file = usize::try_from(core.settings.file_bytes - OVERHEAD_BYTES).unwrap_or(usize::MAX);
         let limit_bytes = appender.limit_bytes().min(of_file);

@@ -106,7 +106,21 @@ impl JournalBuilder {
         self
     }
 
-    /// Opens the journal in `dir`, or makes both.
+    /// Whether it is opened for reading only; false by default. It then needs no right to write, takes no lock, and
+    /// changes nothing, in the directory or elsewhere: for an auditor, a backup, a directory that is mounted read-only.
+    /// What would change something is [`JournalError::ReadOnly`].
+    ///
+    /// While others have the journal open, or have left records in memory, it sees what they commit as they commit it.
+    /// Otherwise it sees what the files hold, as it was when it was opened; who waits for more
+    /// ([`JournalReader::next_timeout`](crate::JournalReader::next_timeout)), or looks for what is not there any more,
+    /// learns that others have begun to write ([`JournalError::LeftBehind`]).
+    #[must_use]
+    pub fn read_only(mut self, is_read_only: bool) -> Self {
+        self.settings.is_read_only = is_read_only;
+        self
+    }
+
+    /// Opens the journal in `dir`, or makes both (but not for reading only).
     ///
     /// # Errors
     /// [`JournalError`]

@@ -20,7 +20,7 @@ impl Core {
         let let_go = || {
             let _ = lock::unlock(self.locks.fd(), USE_LOCK);
         };
-        let os = |error| JournalError::os("locking a byte of", self.names.lock(), error);
+        let os = |error| JournalError::locking(self.names.lock(), error);
         let began = Instant::now();
         let is_locked = loop {
             // One that closes too must not take this one for a user that stays.

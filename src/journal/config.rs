@@ -11,7 +11,7 @@ use std::time::Duration;
 
 /// All keys that there are.
 const KEYS: &str = "directory, prefix, file_bytes, retain_files, retain_bytes, retain_age, front, front_windows, \
-                    front_window_bytes, record_bytes, flush_after, mode, open_wait, thread";
+                    front_window_bytes, record_bytes, flush_after, mode, open_wait, thread, read_only";
 const A_DURATION: &str = "a number and its unit, us, ms, s, m, h or d, as \"10ms\"";
 
 /// What a file says, in its order.
@@ -60,6 +60,7 @@ impl JournalBuilder {
     /// mode = "0640"
     /// open_wait = "30s"
     /// thread = true
+    /// read_only = false
     /// # "#;
     /// # let text = text.replace("/var/lib/orders", dir.path().to_str().unwrap());
     /// # let journal = shmlog::JournalBuilder::from_toml(&text)?.open_configured()?;
@@ -161,6 +162,9 @@ impl JournalBuilder {
             "mode" => settings.mode = mode(value)?,
             "open_wait" => settings.open_wait = duration("open_wait", value, A_DURATION)?,
             "thread" => settings.has_thread = value.as_bool().ok_or_else(|| bad("thread", value, "true or false"))?,
+            "read_only" => {
+                settings.is_read_only = value.as_bool().ok_or_else(|| bad("read_only", value, "true or false"))?;
+            }
             _ => return Err(JournalError::UnknownSetting { key: key.to_owned(), known: KEYS }),
         }
         Ok(())

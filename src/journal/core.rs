@@ -3,9 +3,11 @@
 use crate::core::memory::Memory;
 use crate::core::{locate, roll};
 use crate::error::JournalError;
+use crate::journal::control_file::read_control;
 use crate::journal::deleted::Deleted;
 use crate::journal::durable::Callbacks;
 use crate::journal::flush::{Flusher, Goal};
+use crate::journal::format::control::Control;
 use crate::journal::names::Names;
 use crate::journal::settings::Settings;
 use crate::journal::state::State;
@@ -82,6 +84,7 @@ impl Drop for Lead<'_> {
 impl Core {
     /// Takes the right to flush. `None`: another thread or process has it.
     pub(crate) fn try_lead(&self) -> Result<Option<Lead<'_>>, JournalError> {
+        self.check_writable()?;
         if self.is_forked() {
             return Err(JournalError::Forked);
         }
@@ -94,7 +97,7 @@ impl Core {
         match lock::try_lock(self.locks.fd(), FLUSH_LOCK, Mode::Alone) {
             Ok(true) => Ok(Some(Lead { core: self, flusher: Some(flusher) })),
             Ok(false) => Ok(None),
-            Err(error) => Err(JournalError::os("locking", self.names.lock(), error)),
+            Err(error) => Err(JournalError::locking(self.names.lock(), error)),
         }
     }
 
@@ -134,6 +137,7 @@ impl Core {
                 return Ok(());
             }
             self.check()?;
+            self.check_writable()?;
             // Who flushes rings when it is done; until then its lock is not asked for, unless in vain: it may have died.
             let lead = if self.state.is_flushing() && !has_slept { None } else { self.try_lead()? };
             has_slept = lead.is_none();
@@ -180,6 +184,34 @@ impl Core {
     #[inline]
     pub(crate) fn check(&self) -> Result<(), JournalError> {
         if self.state.is_failed() { Err(self.failure()) } else { Ok(()) }
+    }
+
+    /// Whether this process may change anything.
+    #[inline]
+    pub(crate) fn check_writable(&self) -> Result<(), JournalError> {
+        if self.settings.is_read_only { Err(JournalError::ReadOnly) } else { Ok(()) }
+    }
+
+    /// Whether others have made a new front since this process opened the journal for reading only: of what they append,
+    /// nothing is seen here.
+    pub(crate) fn is_left_behind(&self) -> bool {
+        let is_it = |control: &Control| (control.id, control.generation) == (self.id, self.generation);
+        self.settings.is_read_only
+            && !matches!(read_control(&*self.disk, &self.names), Ok(Some((control, _))) if is_it(&control))
+    }
+
+    /// What is said instead of an error of reading by a process that keeps nobody from beginning anew, and has no part in
+    /// it.
+    #[cold]
+    pub(crate) fn explained(&self, error: JournalError) -> JournalError {
+        use JournalError::{Attach, Damaged, FileLost, MarksDamaged, Os};
+        let is_about_files =
+            matches!(error, Attach(_) | Damaged { .. } | MarksDamaged { .. } | FileLost { .. } | Os { .. });
+        let is_opened = || lock::is_locked(self.locks.fd(), OPEN_LOCK).unwrap_or(false);
+        if self.settings.is_read_only && is_about_files && (self.is_left_behind() || is_opened()) {
+            return JournalError::LeftBehind;
+        }
+        error
     }
 
     #[cold]

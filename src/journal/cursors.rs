@@ -178,6 +178,7 @@ impl JournalCursor {
 
     fn change(&self, seq: u64, change: impl FnOnce(&CursorWords)) -> Result<(), JournalError> {
         let core = &self.inner.core;
+        core.check_writable()?;
         // What is durable exists, and is looked up faster than the end.
         if seq > core.state.written() && seq > core.end() {
             return Err(crate::error::JoinError::Ahead { seq }.into());

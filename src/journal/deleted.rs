@@ -73,6 +73,10 @@ impl Deleted {
                 }
             };
             marks.read()?;
+            if core.settings.is_read_only {
+                // After a crash there may be some of records that did not survive it: who recovers takes them back.
+                marks.forget_from(core.end().saturating_sub(first));
+            }
         }
         self.version = version;
         Ok(())
@@ -252,7 +256,7 @@ impl Core {
             return Err(JournalError::Forked);
         }
         let mut deleted = self.deleted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        let os = |error| JournalError::os("locking", self.names.lock(), error);
+        let os = |error| JournalError::locking(self.names.lock(), error);
         while !lock::try_lock(self.locks.fd(), MARKS_LOCK, Mode::Alone).map_err(os)? {
             std::thread::sleep(NAP);
         }

@@ -10,13 +10,14 @@ use crate::error::{AttachError, CreateError, JournalError};
 use crate::journal::format::control::{MAX_PATH_BYTES, Place};
 use crate::journal::names::Names;
 use crate::journal::settings::{FrontHome, Settings};
-use crate::journal::state::{Owner, State};
+use crate::journal::state::{Owner, Progress, State};
+use crate::layout::geometry::{MIN_WINDOW_BYTES, MIN_WINDOWS};
 use crate::layout::journal::JOURNAL_STATE_BYTES;
 use crate::log::{Access, Log};
 use crate::participant::Role;
 use crate::sync::Ordering::Relaxed;
 use crate::sys::inspect::is_in_memory;
-use crate::sys::memory::{Allocate, create_file};
+use crate::sys::memory::{Allocate, create_file, create_memfd};
 use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -51,7 +52,7 @@ impl Front {
         let log = match Log::open(path, access) {
             Ok(log) => log,
             Err(error) if is_unfit(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(JournalError::front("opening the front", path, 0, error)),
         };
         let is_writing = access.is_writing();
         let file = match File::options().read(true).write(is_writing).open(path.join(STATE)) {
@@ -62,7 +63,7 @@ impl Front {
         let (state, found) = match State::attach(file.into(), is_writing) {
             Ok(attached) => attached,
             Err(error) if is_unfit(&error) => return Ok(None),
-            Err(error) => return Err(error.into()),
+            Err(error) => return Err(JournalError::front("opening the front", path, 0, error)),
         };
         let is_it = found == owner && log.mapped().traits().id == owner.front && log.mapped().floor().is_some();
         Ok(is_it.then(|| Self { log, state, path: path.to_owned() }))
@@ -78,12 +79,15 @@ impl Front {
         oldest: u64,
     ) -> Result<Self, JournalError> {
         let in_directory = dir.join(names.front());
+        let bytes = settings.front_windows * settings.front_window_bytes;
+        let named = |path: &Path, error| JournalError::front("making the front", path, bytes, error);
+        let make = |path: &Path| Self::make_at(path, settings, owner, at, oldest).map_err(|error| named(path, error));
         let home = match &settings.front {
             FrontHome::Auto => PathBuf::from(SHARED_MEMORY),
             // Others have other working directories.
             FrontHome::At(home) => std::path::absolute(home)
                 .map_err(|error| JournalError::os("finding", home.display().to_string(), error))?,
-            FrontHome::Directory => return Self::make_at(&in_directory, settings, owner, at, oldest),
+            FrontHome::Directory => return make(&in_directory),
         };
         let nonce = random_id()? & u128::from(u32::MAX);
         let path = home.join(format!("{}{nonce:08x}", stem(owner)));
@@ -93,18 +97,34 @@ impl Front {
                 sweep(&home, owner);
                 match Self::make_at(&path, settings, owner, at, oldest) {
                     Err(error) if is_no_place(&error) => {}
-                    made => return made,
+                    made => return made.map_err(|error| named(&path, error)),
                 }
             }
             tracing::info!(front = %in_directory.display(), "no room on tmpfs: the front is in the journal's directory");
-            return Self::make_at(&in_directory, settings, owner, at, oldest);
+            return make(&in_directory);
         }
         if !is_fitting {
             let value = path.display().to_string();
             return Err(JournalError::Setting { key: "front", value, allowed: "a path of at most 230 bytes of UTF-8" });
         }
         sweep(&home, owner);
-        Self::make_at(&path, settings, owner, at, oldest)
+        make(&path)
+    }
+
+    /// A front of this process's own, of a journal that nobody appends to: nothing is in it.
+    pub(crate) fn alone(
+        settings: &Settings,
+        owner: Owner,
+        progress: Progress,
+        oldest: u64,
+    ) -> Result<Self, JournalError> {
+        let builder = Log::builder().windows(MIN_WINDOWS).window_bytes(MIN_WINDOW_BYTES).slots(1, 1);
+        let log = builder.first_seq(progress.written.seq).create_memfd("journal")?;
+        let owner = Owner { front: log.mapped().traits().id, ..owner };
+        let file = create_memfd("shmlog:journal:state", JOURNAL_STATE_BYTES, None, settings.mode, Allocate::All)?;
+        let state = State::format(file.into(), owner, progress.written, oldest)?;
+        state.publish(progress);
+        Ok(Self { log, state, path: PathBuf::new() })
     }
 
     fn make_at(path: &Path, settings: &Settings, owner: Owner, at: Place, oldest: u64) -> Result<Self, JournalError> {

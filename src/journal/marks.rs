@@ -184,6 +184,15 @@ impl Marks {
         self.bits[at] |= 1 << (index % 64);
     }
 
+    /// Takes those of records from `end` on, counted from the first, for none.
+    pub(crate) fn forget_from(&mut self, end: u64) {
+        let whole = usize::try_from(end / 64).unwrap_or(usize::MAX);
+        if whole < self.bits.len() {
+            self.bits.truncate(whole + 1);
+            self.bits[whole] &= !(u64::MAX << (end % 64));
+        }
+    }
+
     /// Appends marks. `is_durable`: those that were read are. By the holder of the marks lock.
     pub(crate) fn append(&mut self, list: &[u32], is_durable: bool) -> io::Result<()> {
         if self.file.len()? > self.end {

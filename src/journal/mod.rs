@@ -23,10 +23,13 @@ mod flush;
 mod format;
 mod front;
 mod index;
+mod look;
 mod marks;
 mod names;
+mod observe;
 mod open;
 mod reader;
+mod reader_builder;
 mod record;
 mod recover;
 mod repair;
@@ -49,7 +52,8 @@ pub use aside::SetAside;
 pub use builder::JournalBuilder;
 pub use cursors::JournalCursor;
 pub use durable::OnDurable;
-pub use reader::{JournalReader, JournalReaderBuilder};
+pub use reader::JournalReader;
+pub use reader_builder::JournalReaderBuilder;
 pub use record::{JournalParts, JournalRecord};
 pub use repair::Repaired;
 pub use retain::Retain;
@@ -133,6 +137,9 @@ impl Drop for Inner {
             return;
         }
         self.background = None;
+        if self.core.settings.is_read_only {
+            return;
+        }
         if let Err(error) = self.core.close() {
             tracing::warn!(%error, "closing a journal");
         }
@@ -154,9 +161,18 @@ impl Journal {
         Self::builder().open(dir)
     }
 
+    /// Opens the journal in `dir` for reading only, with default settings: [`JournalBuilder::read_only`].
+    ///
+    /// # Errors
+    /// [`JournalError`]
+    pub fn open_read_only(dir: impl AsRef<Path>) -> Result<Self, JournalError> {
+        Self::builder().read_only(true).open(dir)
+    }
+
     fn of(core: Core, recovery: Option<Recovery>) -> Result<Self, JournalError> {
         let core = Arc::new(core);
-        let background = core.settings.has_thread.then(|| Background::start(&core)).transpose()?;
+        let has_thread = core.settings.has_thread && !core.settings.is_read_only;
+        let background = has_thread.then(|| Background::start(&core)).transpose()?;
         Ok(Self { inner: Arc::new(Inner { core, background, recovery }) })
     }
 
@@ -234,9 +250,13 @@ impl Journal {
 
     /// Calls `call` when records below `end` are durable, with an error if they never will be: from the thread that
     /// makes them so, if that is one of this process, else from the journal's thread (without one, at the next flush of
-    /// this process). It must not wait for the journal. At once, if they are durable already.
+    /// this process). It must not wait for the journal. At once, if they are durable already; and if it is open for
+    /// reading only, with [`JournalError::ReadOnly`] if they are not: nothing is flushed here then.
     pub fn when_durable(&self, end: u64, call: impl FnOnce(Result<(), JournalError>) + Send + 'static) {
         let core = self.core();
+        if core.settings.is_read_only && core.state.durable() < end {
+            return call(Err(JournalError::ReadOnly));
+        }
         core.callbacks.add(end, Box::new(call));
         core.call_due();
         if let Some(background) = &self.inner.background {
@@ -266,6 +286,7 @@ impl Journal {
     /// [`JournalError::Join`]: there is no such record; [`JournalError::Lagged`]: one was given up. Then none is deleted.
     /// [`JournalError::DiskFull`], and what the system says: then some may be.
     pub fn delete(&self, seqs: &[u64]) -> Result<u64, JournalError> {
+        self.core().check_writable()?;
         self.core().delete(seqs)
     }
 
@@ -274,7 +295,7 @@ impl Journal {
     /// # Errors
     /// As [`Journal::delete`] and [`Journal::sync`].
     pub fn delete_durable(&self, seqs: &[u64]) -> Result<u64, JournalError> {
-        let count = self.core().delete(seqs)?;
+        let count = self.delete(seqs)?;
         self.core().sync_marks()?;
         Ok(count)
     }
@@ -293,12 +314,18 @@ impl Journal {
     }
 
     /// What was found when this process opened the journal; `None` if it joined others that had it open, or found all
-    /// in memory that they had left there.
+    /// in memory that they had left there. If it is open for reading only, nothing was put aside or made durable.
     pub fn recovery(&self) -> Option<&Recovery> {
         self.inner.recovery.as_ref()
     }
 
-    /// The log in memory that appenders append to and readers follow: for its [`Log::info`].
+    /// Whether it is open for reading only.
+    pub fn is_read_only(&self) -> bool {
+        self.core().settings.is_read_only
+    }
+
+    /// The log in memory that appenders append to and readers follow: for its [`Log::info`]. One without records, if it
+    /// is open for reading only and nobody else has it open.
     pub fn front(&self) -> &Log {
         &self.core().front
     }
@@ -329,12 +356,12 @@ impl Journal {
     }
 
     /// Makes everything durable and closes the journal, if this is the last clone and no handle is left; otherwise it
-    /// only makes everything durable.
+    /// only makes everything durable. Nothing but closes it, if it is open for reading only.
     ///
     /// # Errors
     /// As [`Journal::sync`].
     pub fn close(self) -> Result<(), JournalError> {
-        self.sync().map(drop)
+        if self.is_read_only() { Ok(()) } else { self.sync().map(drop) }
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {

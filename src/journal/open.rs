@@ -12,9 +12,10 @@ use crate::journal::core::{Core, OPEN_LOCK, USE_LOCK};
 use crate::journal::deleted::Deleted;
 use crate::journal::durable::Callbacks;
 use crate::journal::flush::Flusher;
-use crate::journal::format::control::Control;
+use crate::journal::format::control::{CONTROL_BYTES, Control};
 use crate::journal::front::{self, Front, boot_id, is_own, is_trusted};
 use crate::journal::names::Names;
+use crate::journal::observe::observe_on;
 use crate::journal::recover::{recover, sweep};
 use crate::journal::repair::{Repaired, repair};
 use crate::journal::settings::Settings;
@@ -39,14 +40,15 @@ pub(crate) fn open(dir: &Path, settings: &Settings, is_made: bool) -> Result<(Co
     // The working directory may change.
     let dir =
         &std::path::absolute(dir).map_err(|error| JournalError::os("finding", dir.display().to_string(), error))?;
-    if is_made {
+    if is_made && !settings.is_read_only {
         make_directory(dir, settings.mode)?;
     }
     let disk = NativeDisk::open(dir, settings.mode).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => JournalError::NotFound { dir: dir.to_owned() },
         _ => JournalError::os("opening", dir.display().to_string(), error),
     })?;
-    open_on(Arc::new(disk), dir, settings, is_made)
+    let disk = Arc::new(disk);
+    if settings.is_read_only { observe_on(disk, dir, settings) } else { open_on(disk, dir, settings, is_made) }
 }
 
 fn make_directory(dir: &Path, mode: u32) -> Result<(), JournalError> {
@@ -58,7 +60,7 @@ fn make_directory(dir: &Path, mode: u32) -> Result<(), JournalError> {
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let made = made.map(|()| File::open(parent).map_or(Ok(()), |parent| parent.sync_all())).and_then(|synced| synced);
     let made = made.or_else(|error| if dir.is_dir() { Ok(()) } else { Err(error) });
-    made.map_err(|error| JournalError::os("making", dir.display().to_string(), error))
+    made.map_err(|error| JournalError::disk("making", dir.display().to_string(), CONTROL_BYTES as u64, error))
 }
 
 /// Opens the journal on a disk that is `dir`.
@@ -82,23 +84,22 @@ fn open_locks(disk: &dyn Disk, names: &Names, dir: &Path, is_made: bool) -> Resu
     let how = if is_made { Open::Create } else { Open::Write };
     disk.open(&names.lock(), how).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => JournalError::NotFound { dir: dir.to_owned() },
-        _ => JournalError::os("opening", names.lock(), error),
+        _ => JournalError::disk("opening", names.lock(), CONTROL_BYTES as u64, error),
     })
 }
 
 /// What is at hand while a journal is opened.
-struct Opening {
-    disk: Arc<dyn Disk>,
-    names: Names,
-    locks: Arc<dyn DiskFile>,
-    dir: PathBuf,
-    settings: Settings,
+pub(crate) struct Opening {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) names: Names,
+    pub(crate) locks: Arc<dyn DiskFile>,
+    pub(crate) dir: PathBuf,
+    pub(crate) settings: Settings,
 }
 
 impl Opening {
     fn try_lock(&self, byte: u64, mode: Mode) -> Result<bool, JournalError> {
-        lock::try_lock(self.locks.fd(), byte, mode)
-            .map_err(|error| JournalError::os("locking a byte of", self.names.lock(), error))
+        lock::try_lock(self.locks.fd(), byte, mode).map_err(|error| JournalError::locking(self.names.lock(), error))
     }
 
     fn lock(&self) -> Result<(), JournalError> {
@@ -192,12 +193,12 @@ impl Opening {
         Ok((self.core(&control, front), recovery))
     }
 
-    fn owner(&self, control: &Control, boot: u128) -> Result<Owner, JournalError> {
+    pub(crate) fn owner(&self, control: &Control, boot: u128) -> Result<Owner, JournalError> {
         let stat = fstat(self.locks.fd()).map_err(|error| JournalError::os("looking at", self.names.lock(), error))?;
         Ok(Owner { id: control.id, front: 0, generation: control.generation, boot, locks: (stat.st_dev, stat.st_ino) })
     }
 
-    fn core(&self, control: &Control, front: Front) -> Core {
+    pub(crate) fn core(&self, control: &Control, front: Front) -> Core {
         Core {
             dir: self.dir.clone(),
             id: control.id,

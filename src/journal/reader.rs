@@ -1,67 +1,20 @@
 //! Reading a journal: recent records from memory, older ones from the files, by one handle.
 
 use crate::error::{JoinError, JournalError, ReadError};
+use crate::journal::Inner;
 use crate::journal::core::Core;
 use crate::journal::deleted::Deleted;
 use crate::journal::files;
 use crate::journal::record::JournalRecord;
 use crate::journal::shelf::Shelf;
 use crate::journal::stream::FrameStream;
-use crate::journal::{Inner, Journal};
 use crate::log::{Reader, Record, Start};
 use crate::wait;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// Settings of a reader, by [`Journal::reader_builder`].
-#[derive(Clone, Debug)]
-pub struct JournalReaderBuilder<'j> {
-    journal: &'j Journal,
-    is_durable_only: bool,
-}
-
-impl<'j> JournalReaderBuilder<'j> {
-    pub(crate) fn new(journal: &'j Journal) -> Self {
-        Self { journal, is_durable_only: false }
-    }
-
-    /// Whether it reads durable records only: what it has seen, no crash takes back. False by default: it reads whatever
-    /// is committed.
-    #[must_use]
-    pub fn durable_only(mut self, is_durable_only: bool) -> Self {
-        self.is_durable_only = is_durable_only;
-        self
-    }
-
-    /// Takes its place. [`Start::First`] is record 0, [`Start::Oldest`] the oldest one that is kept.
-    ///
-    /// # Errors
-    /// [`JournalError::Lagged`]: the record was given up; [`JournalError::Join`]: there is no such record yet.
-    pub fn start(self, start: Start) -> Result<JournalReader, JournalError> {
-        let core = self.journal.core();
-        let (oldest, end) = (core.state.oldest(), core.end());
-        let next = match start {
-            Start::Oldest => oldest,
-            Start::First => 0,
-            Start::At(seq) => seq,
-            Start::End if self.is_durable_only => core.state.durable(),
-            Start::End => end,
-        };
-        let mut reader = JournalReader {
-            inner: Arc::clone(&self.journal.inner),
-            source: Source::None,
-            shelf: Shelf::default(),
-            deleted: Deleted::default(),
-            buffer: Vec::new(),
-            recent: None,
-            next: oldest,
-            written: 0,
-            limit: if self.is_durable_only { 0 } else { u64::MAX },
-        };
-        reader.seek(next)?;
-        Ok(reader)
-    }
-}
+/// How long a reader of a journal that is open for reading only waits before it looks around.
+const SLICE: Duration = Duration::from_millis(50);
 
 /// Where the next record comes from.
 #[derive(Debug)]
@@ -109,11 +62,26 @@ pub struct JournalReader {
 }
 
 impl JournalReader {
+    pub(crate) fn new(inner: &Arc<Inner>, next: u64, is_durable_only: bool) -> Self {
+        Self {
+            inner: Arc::clone(inner),
+            source: Source::None,
+            shelf: Shelf::default(),
+            deleted: Deleted::default(),
+            buffer: Vec::new(),
+            recent: None,
+            next,
+            written: 0,
+            limit: if is_durable_only { 0 } else { u64::MAX },
+        }
+    }
+
     /// The next record, if there is one. Never waits, but for a disk that has to be read.
     ///
     /// # Errors
     /// [`JournalError::Lagged`]: call again, it goes on at the oldest record. [`JournalError::Damaged`],
-    /// [`JournalError::Os`]: the position stays.
+    /// [`JournalError::Os`]: the position stays. [`JournalError::LeftBehind`]: it is open for reading only, and others
+    /// have changed what was to be read.
     pub fn try_next(&mut self) -> Result<Option<JournalRecord<'_>>, JournalError> {
         loop {
             match self.look()? {
@@ -155,7 +123,8 @@ impl JournalReader {
     /// The next record; waits for it until `timeout`, asleep.
     ///
     /// # Errors
-    /// As [`JournalReader::try_next`].
+    /// As [`JournalReader::try_next`]. [`JournalError::LeftBehind`] also if it is open for reading only and what comes next
+    /// can't be seen here.
     pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<JournalRecord<'_>>, JournalError> {
         let deadline = wait::deadline_in(timeout);
         loop {
@@ -167,7 +136,13 @@ impl JournalReader {
                 return Ok(None);
             }
             let inner = Arc::clone(&self.inner);
-            let next = self.next;
+            let (next, is_read_only) = (self.next, inner.core.settings.is_read_only);
+            if is_read_only && inner.core.is_left_behind() {
+                return Err(JournalError::LeftBehind);
+            }
+            // Who only looks on is not told that others begin anew.
+            let left = if is_read_only { Some(left.map_or(SLICE, |left| left.min(SLICE))) } else { left };
+            let deadline = if is_read_only { left.and_then(wait::deadline_in) } else { deadline };
             if self.limit == u64::MAX
                 && let Source::Front(front) = &mut self.source
             {
@@ -183,6 +158,12 @@ impl JournalReader {
     /// # Errors
     /// [`JournalError::Lagged`]: it was given up. [`JournalError::Deleted`]. Others as [`JournalReader::try_next`].
     pub fn get(&mut self, seq: u64) -> Result<Option<JournalRecord<'_>>, JournalError> {
+        let found = self.find(seq).map_err(|error| self.inner.core.explained(error))?;
+        Ok(found.map(|is_batch| JournalRecord::new(seq, is_batch, &self.buffer)))
+    }
+
+    /// Copies record `seq` to the buffer. Returns whether it is a batch.
+    fn find(&mut self, seq: u64) -> Result<Option<bool>, JournalError> {
         let inner = Arc::clone(&self.inner);
         let core = &*inner.core;
         if self.limit != u64::MAX && seq >= core.state.durable() {
@@ -193,7 +174,7 @@ impl JournalReader {
             return Err(JournalError::Deleted { seq });
         }
         if let Some(is_batch) = self.get_recent(core, seq)? {
-            return Ok(Some(JournalRecord::new(seq, is_batch, &self.buffer)));
+            return Ok(Some(is_batch));
         }
         // It is not there yet, or not in memory any more.
         if seq >= core.state.written() {
@@ -210,7 +191,7 @@ impl JournalReader {
             }
         }
         match found? {
-            Some(is_batch) => Ok(Some(JournalRecord::new(seq, is_batch, &self.buffer))),
+            Some(is_batch) => Ok(Some(is_batch)),
             None if seq < core.state.oldest() => Err(self.lagged(seq)),
             None => Err(JournalError::FileLost { file: core.names.log(seq), from: seq, to: seq + 1 }),
         }
@@ -264,6 +245,10 @@ impl JournalReader {
 
     /// Finds out where the next record is, so that it can be taken there. Passes over those that were deleted.
     fn look(&mut self) -> Result<Here, JournalError> {
+        self.look_past_deleted().map_err(|error| self.inner.core.explained(error))
+    }
+
+    fn look_past_deleted(&mut self) -> Result<Here, JournalError> {
         loop {
             self.deleted.refresh(&self.inner.core)?;
             while self.deleted.contains(self.next) {

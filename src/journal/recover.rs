@@ -20,18 +20,18 @@ use std::sync::Arc;
 
 /// Where the records of some files end.
 #[derive(Debug)]
-struct End {
+pub(crate) struct End {
     /// Index of the file in the list.
-    file: usize,
+    pub(crate) file: usize,
     /// Where in it.
-    offset: u64,
+    pub(crate) offset: u64,
     /// The record that is not there.
-    seq: u64,
+    pub(crate) seq: u64,
     /// Records below this one were durable: as the files say, wherever they say it.
-    durable: u64,
-    scanned_bytes: u64,
+    pub(crate) durable: u64,
+    pub(crate) scanned_bytes: u64,
     /// As they were written last.
-    cursors: CursorTable,
+    pub(crate) cursors: CursorTable,
     /// Whether the file has cursors.
     has_cursors: bool,
 }
@@ -93,6 +93,15 @@ pub(crate) fn sweep(disk: &dyn Disk, names: &Names) -> Result<(), JournalError> 
 
 /// Removes files whose records were all given up: the removal was decided, and may have been interrupted.
 fn retire(disk: &dyn Disk, mut files: Vec<FileInfo>, oldest: u64) -> Result<Vec<FileInfo>, JournalError> {
+    let retained = first_retained(disk, &files, oldest)?;
+    for file in files.drain(..retained) {
+        disk.remove(&file.name).map_err(|error| JournalError::os("removing", &file.name, error))?;
+    }
+    Ok(files)
+}
+
+/// Which of the files is the first one that is not given up.
+pub(crate) fn first_retained(disk: &dyn Disk, files: &[FileInfo], oldest: u64) -> Result<usize, JournalError> {
     // But not one whose follower has no cursors yet.
     let mut retained = files.iter().rposition(|file| file.header.first <= oldest).unwrap_or(0);
     while let Some(file) = files.get(1..=retained).and_then(<[_]>::last) {
@@ -101,10 +110,7 @@ fn retire(disk: &dyn Disk, mut files: Vec<FileInfo>, oldest: u64) -> Result<Vec<
         }
         retained -= 1;
     }
-    for file in files.drain(..retained) {
-        disk.remove(&file.name).map_err(|error| JournalError::os("removing", &file.name, error))?;
-    }
-    Ok(files)
+    Ok(retained)
 }
 
 /// Whether a file has what every one begins with, for sure: without it, the cursors are in the file before.
@@ -118,7 +124,7 @@ fn begins_with_cursors(disk: &dyn Disk, info: &FileInfo) -> std::io::Result<bool
 }
 
 /// Each file says which one came before it.
-fn check_chain(files: &[FileInfo], oldest: u64) -> Result<(), JournalError> {
+pub(crate) fn check_chain(files: &[FileInfo], oldest: u64) -> Result<(), JournalError> {
     let lost =
         |file: &FileInfo, from| Err(JournalError::FileLost { file: file.name.clone(), from, to: file.header.first });
     if let Some(first) = files.first()
@@ -135,7 +141,7 @@ fn check_chain(files: &[FileInfo], oldest: u64) -> Result<(), JournalError> {
 }
 
 /// Where the last process that closed the journal says that the records end.
-fn closed_place(control: &Control, last: &FileInfo) -> Result<Option<Place>, JournalError> {
+pub(crate) fn closed_place(control: &Control, last: &FileInfo) -> Result<Option<Place>, JournalError> {
     let Some(place) = control.closed.filter(|place| place.file == last.header.first) else { return Ok(None) };
     if place.offset == Place::FULL {
         return Ok(Some(place));
@@ -147,7 +153,7 @@ fn closed_place(control: &Control, last: &FileInfo) -> Result<Option<Place>, Jou
 }
 
 /// The cursors, where the last process that closed the journal says that they are.
-fn closed_cursors(control: &Control, files: &[FileInfo]) -> Result<CursorTable, JournalError> {
+pub(crate) fn closed_cursors(control: &Control, files: &[FileInfo]) -> Result<CursorTable, JournalError> {
     let Some(place) = control.cursors else { return Ok(CursorTable::default()) };
     let Some(info) = files.iter().find(|info| info.header.first == place.file) else {
         return Ok(CursorTable::default());
@@ -182,7 +188,12 @@ fn last_cursors(files: &[FileInfo]) -> std::io::Result<CursorTable> {
 }
 
 /// Scans from the file that holds record `durable` on.
-fn find_end(disk: &dyn Disk, names: &Names, files: &[FileInfo], mut durable: u64) -> Result<End, JournalError> {
+pub(crate) fn find_end(
+    disk: &dyn Disk,
+    names: &Names,
+    files: &[FileInfo],
+    mut durable: u64,
+) -> Result<End, JournalError> {
     let from = files.iter().rposition(|file| file.header.first <= durable).unwrap_or(0);
     let (mut scanned_bytes, mut cursors) = (0, None);
     for (index, info) in files.iter().enumerate().skip(from) {

@@ -42,6 +42,8 @@ pub(crate) struct Settings {
     pub(crate) open_wait: Duration,
     /// Whether a thread of this process flushes and prepares files.
     pub(crate) has_thread: bool,
+    /// Whether this process changes nothing.
+    pub(crate) is_read_only: bool,
 }
 
 impl Default for Settings {
@@ -58,6 +60,7 @@ impl Default for Settings {
             retain: Retain::default(),
             open_wait: Duration::from_secs(30),
             has_thread: true,
+            is_read_only: false,
         }
     }
 }

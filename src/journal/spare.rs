@@ -68,7 +68,7 @@ impl Core {
 
     /// `None`: somebody else has it.
     pub(crate) fn lock_prepare(&self, is_waiting: bool) -> Result<Option<PrepareGuard<'_>>, JournalError> {
-        let os = |error| JournalError::os("locking", self.names.lock(), error);
+        let os = |error| JournalError::locking(self.names.lock(), error);
         loop {
             // Within the process, where the lock is everybody's.
             if let Ok(inner) = self.preparing.try_lock()

@@ -115,7 +115,11 @@ impl Disk for NativeDisk {
     }
 
     fn sync(&self) -> io::Result<()> {
-        Ok(fsync(&self.dir)?)
+        fsync(&self.dir).map_err(|error| match error {
+            // What a file system says that can't.
+            Errno::INVAL => Errno::OPNOTSUPP.into(),
+            error => error.into(),
+        })
     }
 }
 

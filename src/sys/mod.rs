@@ -16,3 +16,4 @@ pub(crate) mod quota;
 pub(crate) mod reopen;
 pub(crate) mod rights;
 pub(crate) mod socket;
+pub(crate) mod untouched;

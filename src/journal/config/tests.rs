@@ -15,6 +15,7 @@ const ALL: &str = r#"
     mode = "0640"
     open_wait = "5 s"
     thread = false
+    read_only = true
 "#;
 
 #[test]
@@ -30,6 +31,7 @@ fn every_key_is_a_setting() {
     assert_eq!((settings.front_windows, settings.front_window_bytes, settings.record_bytes), (4, 64 << 10, 150));
     assert_eq!(settings.flush, Flush::After(Duration::from_millis(2)));
     assert_eq!((settings.mode, settings.open_wait, settings.has_thread), (0o640, Duration::from_secs(5), false));
+    assert!(settings.is_read_only);
     // And there is none that is not told of.
     let keys = ALL.lines().filter_map(|line| line.split_once('=')).map(|(key, _)| key.trim());
     assert_eq!(keys.collect::<Vec<_>>().join(", "), KEYS);
@@ -85,6 +87,7 @@ fn a_bad_value_is_an_error_that_names_the_key() {
         ("open_wait", "\"ms\""),
         ("open_wait", "\"-1s\""),
         ("thread", "1"),
+        ("read_only", "\"yes\""),
     ] {
         let toml = JournalBuilder::from_toml(&format!("{key} = {value}"));
         let json = JournalBuilder::from_json(&format!("{{\"{key}\": {value}}}"));

@@ -10,8 +10,11 @@ use crate::journal::format::BLOCK;
 use crate::journal::format::control::{Control, Place};
 use crate::journal::format::frame::{Found, FrameKind, Mark, decode, frame_bytes};
 use crate::journal::format::header::Header;
+use crate::journal::look::look;
 use crate::journal::names::Names;
 use crate::journal::recover::recover;
+use crate::journal::state::Progress;
+use crate::sys::untouched::Untouched;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -142,13 +145,26 @@ fn recover_image(image: &Image) -> Result<Option<Recovered>, String> {
     let disk = RecordingDisk { inner: Arc::clone(&memory) as _, recorder: Arc::clone(&recorder) };
     let said = |error| format!("{error}");
     let Some((control, turn)) = read_control(&disk, &names).map_err(said)? else { return Ok(None) };
-    let (place, recovery, cursors) = recover(&disk, &names, &control).map_err(said)?;
+    let seen = look(&Untouched(memory.clone()), &names, &control).map_err(said);
+    let recovered = recover(&disk, &names, &control).map_err(said);
+    check_seen(&seen, &recovered)?;
+    let (place, recovery, cursors) = recovered?;
     let (generation, durable, oldest) = (control.generation + 1, recovery.kept, control.oldest);
     let control = Control { generation, durable, closed: None, cursors: None, front: None, ..control };
     write_control(&disk, &names, &control, turn + 1).map_err(said)?;
     let (after, entries) = (memory.image(), recorder.entries());
     let deleted = deleted(&after);
     Ok(Some(Recovered { after, recovery, cursors, deleted, entries, place, oldest }))
+}
+
+/// Who opens the journal for reading only sees what recovery then finds.
+fn check_seen(
+    seen: &Result<(Progress, Recovery, CursorTable), String>,
+    recovered: &Result<(Place, Recovery, CursorTable), String>,
+) -> Result<(), String> {
+    let seen = seen.as_ref().map(|(progress, found, cursors)| (progress.written.seq, found.durable, cursors));
+    let recovered = recovered.as_ref().map(|(place, found, cursors)| (place.seq, found.durable, cursors));
+    if seen == recovered { Ok(()) } else { Err(format!("before recovery {seen:?} is seen, after it {recovered:?}")) }
 }
 
 /// The records of an image that are marked as deleted.
