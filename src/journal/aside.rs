@@ -47,6 +47,7 @@ impl Journal {
     /// [`JournalError::Os`]: there is none of that name, or what the system says.
     pub fn remove_aside(&self, file: &str) -> Result<(), JournalError> {
         let core = self.core();
+        core.check_writable()?;
         let os = |error| JournalError::os("removing", file, error);
         if !core.names.is_aside(file) {
             return Err(os(io::ErrorKind::NotFound.into()));

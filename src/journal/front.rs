@@ -80,7 +80,8 @@ impl Front {
     ) -> Result<Self, JournalError> {
         let in_directory = dir.join(names.front());
         let bytes = settings.front_windows * settings.front_window_bytes;
-        let named = |path: &Path, error| JournalError::front("making the front", path, bytes, error);
+        let named =
+            |path: &Path, error| JournalError::front("making the front (`front` says where)", path, bytes, error);
         let make = |path: &Path| Self::make_at(path, settings, owner, at, oldest).map_err(|error| named(path, error));
         let home = match &settings.front {
             FrontHome::Auto => PathBuf::from(SHARED_MEMORY),

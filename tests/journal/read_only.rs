@@ -82,6 +82,7 @@ fn assert_changes_nothing(journal: &Journal, is_all_durable: bool) {
     refused(journal.prune(1));
     refused(journal.delete(&[1]));
     refused(journal.delete_durable(&[1]));
+    refused(journal.remove_aside("00000000000000000001.torn-1").map(|()| 0));
     refused(journal.cursor("new").map(|_| 0));
     let cursor = journal.cursor("old").unwrap();
     assert_eq!(cursor.get().unwrap(), 7);

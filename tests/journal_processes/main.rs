@@ -18,6 +18,7 @@ mod filter;
 #[path = "../limits/mounting.rs"]
 mod mounting;
 
+mod auditor;
 mod check;
 mod disk_full;
 mod file_systems;
@@ -25,6 +26,7 @@ mod grid;
 mod hostile;
 mod io_errors;
 mod kills;
+mod lacking;
 mod members;
 mod openers;
 mod record;
@@ -40,6 +42,8 @@ fn child_entry() {
         ("file systems", file_systems::role),
         ("I/O errors", io_errors::role),
         ("refused", refused::role),
+        ("auditor", auditor::role),
+        ("lacking", lacking::role),
         ("fork", openers::fork_role),
     ]);
 }

@@ -95,8 +95,9 @@ impl Plan {
 
     /// Ends the process, past the harness, and whatever the other threads do.
     fn give_up(&self, error: &JournalError) {
-        // Or it could not even open a file.
-        let is_failure = matches!(error, JournalError::Failed { .. } | JournalError::Os { .. });
+        // Or it could not even open a file, of a file system that is shut down.
+        let is_failure =
+            matches!(error, JournalError::Failed { .. } | JournalError::Os { .. } | JournalError::ReadOnlyMount { .. });
         if self.may_fail && is_failure {
             std::process::exit(FAILED);
         }

@@ -15,7 +15,7 @@ use std::path::PathBuf;
 /// What to do with a journal.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
-    /// What it holds: records, files, cursors, what was found when it was opened. Opens it as any process does.
+    /// What it holds: records, cursors, whether it was closed. Changes nothing, as `dump` and the list of cursors.
     Info(Place),
     /// Its records.
     Dump {
@@ -81,6 +81,10 @@ pub(crate) struct Place {
 }
 
 impl Place {
+    fn look(&self) -> Result<Journal, JournalError> {
+        Journal::builder().prefix(&self.prefix).read_only(true).open_existing(&self.dir)
+    }
+
     fn open(&self) -> Result<Journal, JournalError> {
         Journal::builder().prefix(&self.prefix).thread(false).open_existing(&self.dir)
     }
@@ -106,7 +110,7 @@ pub(crate) fn run(action: &Action, out: &mut impl Write) -> Result<()> {
 }
 
 fn info(place: &Place, out: &mut impl Write) -> Result<()> {
-    let journal = place.open()?;
+    let journal = place.look()?;
     let (oldest, next, durable) = (journal.oldest(), journal.next_seq(), journal.durable());
     let cursors = journal.cursors();
     let front = journal.front().info();
@@ -115,18 +119,19 @@ fn info(place: &Place, out: &mut impl Write) -> Result<()> {
         let cursors: serde_json::Map<_, _> = cursors.into_iter().map(|(name, seq)| (name, json!(seq))).collect();
         let about = json!({
             "oldest": oldest, "next": next, "durable": durable, "cursors": cursors, "front_bytes": front.region_bytes,
-            "participants": front.participants.len(), "set_aside": json_of(&set_aside), "recovered": journal.recovery().map(|found| json!({
-                "durable": found.durable, "kept": found.kept, "torn_bytes": found.torn_bytes,
-                "quarantined": found.quarantined, "generation": found.generation, "was_closed": found.was_closed,
-            })),
+            "has_front": journal.recovery().is_none(),
+            "was_closed": journal.recovery().is_some_and(|found| found.was_closed),
+            "participants": front.participants.len(), "set_aside": json_of(&set_aside),
         });
         return Ok(writeln!(out, "{about}")?);
     }
     writeln!(out, "records      {oldest} to {next}, durable below {durable}")?;
-    writeln!(out, "front        {}, {} participants", size(front.region_bytes), front.participants.len())?;
-    if let Some(found) = journal.recovery().filter(|found| !found.was_closed) {
-        let torn = size(found.torn_bytes);
-        writeln!(out, "recovered    kept below {}, {torn} torn {}", found.kept, found.quarantined.join(" "))?;
+    match journal.recovery() {
+        None => {
+            writeln!(out, "front        {}, {} participants", size(front.region_bytes), front.participants.len())?;
+        }
+        Some(found) if found.was_closed => writeln!(out, "closed       by the last process that had it open")?,
+        Some(_) => writeln!(out, "not closed   who opens it to write recovers it, and makes all of that durable")?,
     }
     for (name, seq) in cursors {
         writeln!(out, "cursor       {} at {seq}, {} behind", text(name.as_bytes()), next.saturating_sub(seq))?;
@@ -138,7 +143,8 @@ fn info(place: &Place, out: &mut impl Write) -> Result<()> {
 }
 
 fn aside(place: &Place, remove: &[String], is_all: bool, out: &mut impl Write) -> Result<()> {
-    let journal = place.open()?;
+    let is_changed = is_all || !remove.is_empty();
+    let journal = if is_changed { place.open()? } else { place.look()? };
     for file in remove {
         journal.remove_aside(file)?;
     }
@@ -160,7 +166,7 @@ fn json_of(set_aside: &[SetAside]) -> serde_json::Value {
 }
 
 fn dump(place: &Place, from: Option<u64>, to: u64, format: Format, out: &mut impl Write) -> Result<()> {
-    let journal = place.open()?;
+    let journal = place.look()?;
     let end = journal.next_seq().min(to);
     let mut reader = journal.reader(from.map_or(Start::Oldest, Start::At))?;
     while reader.position() < end {
@@ -240,7 +246,8 @@ fn repair(place: &Place, out: &mut impl Write) -> Result<()> {
 }
 
 fn cursors(place: &Place, set: Option<&str>, remove: Option<&str>, out: &mut impl Write) -> Result<()> {
-    let journal = place.open()?;
+    let is_changed = set.is_some() || remove.is_some();
+    let journal = if is_changed { place.open()? } else { place.look()? };
     if let Some(text) = set {
         let Some((name, Ok(seq))) = text.rsplit_once('=').map(|(name, seq)| (name, seq.parse())) else {
             bail!("{text:?} is not of the form NAME=SEQ");

@@ -38,6 +38,37 @@ fn a_sound_journal_is_shown() {
     assert_eq!(good(&["journal", "repair"], dir.path()), "there was nothing to repair\n");
 }
 
+/// The tool recovered a journal that it was to show, and so made durable, cut and put aside what nobody had asked it to.
+#[test]
+fn looking_changes_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (at, copy) = (dir.path().join("journal"), dir.path().join("copy"));
+    journal(&at);
+    let closed = good(&["journal", "info"], &at);
+    assert!(closed.contains("closed       by the last"), "{closed}");
+    let open = Journal::open(&at).unwrap();
+    open.appender().unwrap().append_durable(b"more").unwrap();
+    assert!(good(&["journal", "info"], &at).contains("front        16"), "as others have it open");
+    // As a crash would leave it.
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(&at).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+    }
+    let files = || {
+        let mut files: Vec<_> = std::fs::read_dir(&copy).unwrap().map(|entry| entry.unwrap().path()).collect();
+        files.sort();
+        files.into_iter().map(|path| (std::fs::read(&path).unwrap(), path)).collect::<Vec<_>>()
+    };
+    let before = files();
+    let info = good(&["journal", "info"], &copy);
+    assert!(info.contains("records      0 to 302") && info.contains("not closed   "), "{info}");
+    assert_eq!(good(&["journal", "dump", "--from", "301", "--format", "length"], &copy), "301\t4\n");
+    assert!(good(&["journal", "cursors"], &copy).contains("risk"));
+    assert!(good(&["journal", "verify"], &copy).starts_with("302 records"));
+    assert!(files() == before);
+}
+
 #[test]
 fn cursors_and_the_oldest_record_are_set() {
     let dir = tempfile::tempdir().unwrap();
