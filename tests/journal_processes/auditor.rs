@@ -60,7 +60,29 @@ pub fn role() {
         as_somebody_else("from a file system that is read-only", || check(dir, &builder, 3, EROFS));
         assert!(run("mount", &["-o", "remount,rw", at.to_str().unwrap()]));
         assert_eq!(builder.open(dir).unwrap().next_seq(), 3);
+        after_all_died(dir, &builder);
     }
+}
+
+/// What they committed is in memory, and who comes next goes on there: who only reads sees both.
+fn after_all_died(dir: &Path, builder: &JournalBuilder) {
+    in_fork("one that dies", || {
+        let journal = builder.open(dir).unwrap();
+        let mut appender = journal.appender().unwrap();
+        appender.append(b"its last").unwrap();
+        std::mem::forget((appender, journal));
+    });
+    let only_read = builder.clone().read_only(true).open(dir).unwrap();
+    assert!(only_read.recovery().is_none(), "the front is there");
+    let mut reader = only_read.reader(Start::At(3)).unwrap();
+    assert_eq!(reader.try_next().unwrap().unwrap().bytes(), b"its last");
+    assert!(reader.try_next().unwrap().is_none());
+    assert_eq!(only_read.durable(), 3);
+    let journal = builder.open(dir).unwrap();
+    assert!(journal.recovery().is_none(), "it joins");
+    journal.appender().unwrap().append_durable(b"after it").unwrap();
+    assert_eq!(reader.try_next().unwrap().unwrap().bytes(), b"after it");
+    assert_eq!(only_read.durable(), 5);
 }
 
 /// In a child, which has nobody's rights.
