@@ -110,7 +110,8 @@ impl JournalBuilder {
     /// changes nothing, in the directory or elsewhere: for an auditor, a backup, a directory that is mounted read-only.
     /// What would change something is [`JournalError::ReadOnly`].
     ///
-    /// While others have the journal open, or have left records in memory, it sees what they commit as they commit it.
+    /// While others have the journal open, or have left records in memory, it sees what they commit as they commit it, and
+    /// waits for more by looking now and then.
     /// Otherwise it sees what the files hold, as it was when it was opened; who waits for more
     /// ([`JournalReader::next_timeout`](crate::JournalReader::next_timeout)), or looks for what is not there any more,
     /// learns that others have begun to write ([`JournalError::LeftBehind`]).

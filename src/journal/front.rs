@@ -18,8 +18,9 @@ use crate::participant::Role;
 use crate::sync::Ordering::Relaxed;
 use crate::sys::inspect::is_in_memory;
 use crate::sys::memory::{Allocate, create_file, create_memfd};
+use rustix::fs::OFlags;
 use std::fs::File;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Where tmpfs is, usually.
@@ -55,7 +56,11 @@ impl Front {
             Err(error) => return Err(JournalError::front("opening the front", path, 0, error)),
         };
         let is_writing = access.is_writing();
-        let file = match File::options().read(true).write(is_writing).open(path.join(STATE)) {
+        // Without waiting for the writer of what may be a pipe.
+        let no_wait = OFlags::NONBLOCK.bits().cast_signed();
+        let mut options = File::options();
+        options.read(true).write(is_writing).custom_flags(no_wait);
+        let file = match options.open(path.join(STATE)) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(JournalError::os("opening", path.join(STATE).display().to_string(), error)),

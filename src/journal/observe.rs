@@ -11,7 +11,7 @@ use crate::error::JournalError;
 use crate::journal::Recovery;
 use crate::journal::control_file::read_control;
 use crate::journal::core::{Core, OPEN_LOCK, USE_LOCK};
-use crate::journal::front::{Front, boot_id, is_trusted};
+use crate::journal::front::{Front, boot_id, is_own, is_trusted};
 use crate::journal::look::look;
 use crate::journal::names::Names;
 use crate::journal::open::{NAP, Opening};
@@ -112,6 +112,7 @@ impl Observing {
         let owner = self.opening.owner(&control, boot_id()?)?;
         let path = dir.join(control.front.as_ref().map_or_else(|| names.front(), |(_, path)| path.clone()));
         if let Some((front, _)) = control.front
+            && is_own(&path, dir, names, owner)
             && is_trusted(&path, dir)
             && let Some(front) = Front::find(&path, Owner { front, ..owner }, Access::Observe)?
         {

@@ -143,7 +143,9 @@ impl Opening {
         if let Some((front, path)) = &control.front {
             let path = &self.dir.join(path);
             let owner = Owner { front: *front, generation: control.generation, ..self.owner(&control, boot)? };
-            let found = if is_trusted(path, &self.dir) { Front::find(path, owner, Access::Append)? } else { None };
+            // That of a directory which this one is a copy of is not looked at.
+            let is_it = is_own(path, &self.dir, &self.names, owner) && is_trusted(path, &self.dir);
+            let found = if is_it { Front::find(path, owner, Access::Append)? } else { None };
             match found {
                 // All who have it open know that it failed; who comes alone begins anew, with what is in memory.
                 Some(front) if is_alone && front.state.is_failed() => failed = Some(front.log),

@@ -330,6 +330,19 @@ fn a_front_that_can_t_be_seen_is_an_error() {
     let error = only_read().open(dir.path()).unwrap_err();
     assert!(matches!(&error, JournalError::FrontUnreachable { path } if *path == front), "{error:?}");
     std::fs::rename(&hidden, &front).unwrap();
+    // Something else in its place, which nobody else has open.
+    for name in ["log", "board", "lock", "state"] {
+        let (path, aside) = (front.join(name), front.join("aside"));
+        std::fs::rename(&path, &aside).unwrap();
+        assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+        match only_read().open(dir.path()) {
+            Err(JournalError::FrontUnreachable { .. } | JournalError::Os { .. }) => {}
+            // Only who appends locks it.
+            Ok(_) => assert_eq!(name, "lock"),
+            Err(error) => panic!("{name}: {error:?}"),
+        }
+        std::fs::rename(&aside, &path).unwrap();
+    }
     check_all(&only_read().open(dir.path()).unwrap(), 500);
 }
 

@@ -45,6 +45,7 @@ pub fn role() {
         };
         as_somebody_else("while others have it open", || look(2));
         refuse_who_may_not(dir, &builder);
+        refuse_half_the_rights(dir, &builder);
         // The same directory, where nobody may write to it, root neither.
         assert!(run("mount", &["--bind", dir.to_str().unwrap(), bound.to_str().unwrap()]));
         assert!(run("mount", &["-o", "remount,bind,ro", bound.to_str().unwrap()]));
@@ -126,6 +127,28 @@ fn assert_says(error: &JournalError, errno: i32, dir: &Path) {
     };
     assert!(is_typed && says.contains(advice) && says.contains("`read_only`"), "{error:?}: {says}");
     assert!(says.contains("lock") || says.contains(dir.to_str().unwrap()), "{says}");
+}
+
+/// Who may write to some of the files is told of the first one that it may not write to. It was refused the front of the
+/// directory that this one is a copy of.
+fn refuse_half_the_rights(dir: &Path, builder: &JournalBuilder) {
+    let copy = dir.with_extension("copy");
+    assert!(run("cp", &["-a", dir.to_str().unwrap(), copy.to_str().unwrap()]));
+    let front = copy.join("front");
+    let last = if front.exists() { "control" } else { "front" };
+    let _ = std::fs::remove_dir_all(front);
+    for (writable, expected) in [("lock", ".log"), ("00000000000000000000.log", "front"), ("", last)] {
+        let mode = if writable.is_empty() { 0o777 } else { 0o666 };
+        std::fs::set_permissions(copy.join(writable), Permissions::from_mode(mode)).unwrap();
+        as_somebody_else(expected, || {
+            let seen = builder.clone().read_only(true).open(&copy).unwrap();
+            assert!(seen.recovery().is_some_and(|found| !found.was_closed), "its own files only");
+            let error = builder.open(&copy).unwrap_err();
+            let says = error.to_string();
+            assert!(matches!(error, JournalError::Denied { .. }) && says.contains(expected), "{writable}: {says}");
+        });
+    }
+    std::fs::remove_dir_all(copy).unwrap();
 }
 
 /// Who may not even read is told which file it is about.
