@@ -81,13 +81,17 @@ fn creating() {
         let error = small().create_memfd("log").unwrap_err();
         assert!(matches!(error, CreateError::Os { doing: "sealing the memfd", .. }), "{error:?}");
     });
+    refuse_making_named(EPERM);
+    // A directory that has files in it is replaced by no rename; a file is, so that an arena can't do without.
     for errno in [ENOSYS, EINVAL] {
         in_fork("renameat2", move || {
             let dir = tempfile::tempdir().unwrap();
             refuse(&[All(SYS_renameat2)], errno);
-            let error = small().create_at(dir.path().join("log")).unwrap_err();
+            use_log(&small().create_at(dir.path().join("log")).unwrap());
+            assert!(matches!(small().create_at(dir.path().join("log")), Err(CreateError::Exists { .. })));
+            let error = Arena::create_at(dir.path().join("arena"), 4096).unwrap_err();
             assert!(matches!(error, CreateError::Os { doing: "renaming what was made", .. }), "{error:?}");
-            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+            assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1, "the log");
         });
     }
     // Zeroes are written instead, but for what is allocated as it is used.
@@ -101,6 +105,16 @@ fn creating() {
             assert!(error.to_string().contains("fallocate"), "{error}");
         });
     }
+}
+
+fn refuse_making_named(errno: i32) {
+    in_fork("renaming", move || {
+        let dir = tempfile::tempdir().unwrap();
+        refuse(&[All(SYS_renameat2)], errno);
+        let error = small().create_at(dir.path().join("log")).unwrap_err();
+        assert!(matches!(error, CreateError::Os { doing: "renaming what was made", .. }), "{error:?}");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+    });
 }
 
 fn use_log(log: &Log) {
