@@ -319,7 +319,7 @@ impl JournalReader {
         let now = self.shelf.file_of(&inner.core, self.next)?;
         if let Some(to) = *after {
             let gap_from = files::open(&*inner.core.disk, &inner.core.names, inner.core.id, to)?.header.gap_from();
-            if gap_from == self.next {
+            if (gap_from..to).contains(&self.next) {
                 let from = std::mem::replace(&mut self.next, to);
                 self.source = Source::None;
                 return Err(JournalError::Lost { from, to });
