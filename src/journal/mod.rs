@@ -41,6 +41,7 @@ mod shelf;
 mod sink;
 mod slot;
 mod spare;
+mod split;
 mod state;
 mod stream;
 mod sync;

@@ -7,12 +7,15 @@
 use crate::create::{random_id, unix_ns};
 use crate::error::JournalError;
 use crate::journal::control_file::{make_control, read_control, write_control};
+use crate::journal::cursors::CursorTable;
 use crate::journal::files;
+use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::control::Control;
+use crate::journal::format::frame::FrameKind;
 use crate::journal::format::header::{Header, NO_FILE};
-use crate::journal::format::{BLOCK, BLOCK_BYTES};
 use crate::journal::marks::{are_all_deleted, cut_marks, mend_marks, move_marks};
 use crate::journal::names::Names;
+use crate::journal::split::{Damage, open_any, write_header};
 use crate::journal::stream::FrameStream;
 use crate::sys::disk::{Disk, DiskFile, Open};
 use std::io;
@@ -21,7 +24,8 @@ use std::sync::Arc;
 /// What was done, by [`Journal::repair`](crate::Journal::repair).
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Repaired {
-    /// Records that are gone for good: the first of a run, and the first one after it.
+    /// Records that are gone for good: the first of a run, and the first one after it. Behind the last one that is left,
+    /// their numbers are given to others.
     pub lost: Vec<(u64, u64)>,
     /// Files of deletion marks that were damaged: records whose deletion can't be read are there again.
     pub marks: Vec<String>,
@@ -29,6 +33,21 @@ pub struct Repaired {
     pub aside: Vec<String>,
     /// Whether the control file was made anew.
     pub made_control: bool,
+}
+
+impl Repaired {
+    /// Says once what was found to be gone twice, and not what had been given up.
+    fn settle(&mut self, oldest: u64) {
+        let mut settled: Vec<(u64, u64)> = Vec::new();
+        self.lost.sort_unstable();
+        for (from, to) in self.lost.iter().map(|&(from, to)| (from.max(oldest), to)).filter(|(from, to)| from < to) {
+            match settled.last_mut() {
+                Some((_, end)) if from <= *end => *end = to.max(*end),
+                _ => settled.push((from, to)),
+            }
+        }
+        self.lost = settled;
+    }
 }
 
 /// Repairs the files. Nobody has the journal open.
@@ -47,9 +66,13 @@ pub(crate) fn repair(disk: &dyn Disk, names: &Names) -> Result<Repaired, Journal
         }
     };
     let generation = control.generation + 1;
-    let mut work = Work { disk, names, id: control.id, generation, repaired };
+    let mut work = Work { disk, names, id: control.id, generation, cursors: CursorTable::default(), repaired };
     work.files()?;
     let (oldest, end) = work.chain(control.oldest)?;
+    if end < control.durable {
+        work.repaired.lost.push((end, control.durable));
+    }
+    work.repaired.settle(control.oldest);
     // The scan that follows begins at the end, as no record beyond it is known to have been durable any more.
     let durable = control.durable.min(end);
     let control = Control { generation, oldest, durable, closed: None, cursors: None, ..control };
@@ -76,7 +99,7 @@ fn control_from(disk: &dyn Disk, names: &Names) -> Result<Control, JournalError>
         front: None,
     };
     for first in firsts {
-        if let Ok((header, file)) = open(disk, names, first)
+        if let Ok((header, file, _)) = open_any(disk, names, first)
             && let Ok(len) = file.len()
         {
             control.id = header.id;
@@ -87,20 +110,13 @@ fn control_from(disk: &dyn Disk, names: &Names) -> Result<Control, JournalError>
     Ok(control)
 }
 
-/// A file of records and its header, whichever journal it is of.
-fn open(disk: &dyn Disk, names: &Names, first: u64) -> io::Result<(Header, Arc<dyn DiskFile>)> {
-    let file = disk.open(&names.log(first), Open::Write)?;
-    let mut block = vec![0; BLOCK];
-    file.read_at(&mut block, 0)?;
-    let header = Header::decode(&block).map_err(|_| io::Error::from(io::ErrorKind::InvalidData))?;
-    if header.first == first { Ok((header, file)) } else { Err(io::ErrorKind::InvalidData.into()) }
-}
-
 struct Work<'d> {
     disk: &'d dyn Disk,
     names: &'d Names,
     id: u128,
     generation: u64,
+    /// Those that were found last.
+    cursors: CursorTable,
     repaired: Repaired,
 }
 
@@ -111,31 +127,45 @@ impl Work<'_> {
 
     /// Leaves only files that are sound from their beginning to where their records end.
     fn files(&mut self) -> Result<(), JournalError> {
-        let mut next = 0;
-        // Files come into being behind the place.
-        while let Some(&first) = self.firsts()?.iter().find(|&&first| first >= next) {
-            let name = self.names.log(first);
-            let os = |error| JournalError::disk("repairing", &name, BLOCK_BYTES, error);
-            match open(self.disk, self.names, first) {
-                Ok((header, file)) if header.id == self.id => {
-                    self.marks(&header)?;
-                    self.file(&header, &file)?;
-                }
-                Ok(_) => self.put_aside(first).map_err(os)?,
-                Err(error) if error.kind() == io::ErrorKind::InvalidData => self.put_aside(first).map_err(os)?,
-                Err(error) => return Err(os(error)),
-            }
-            let Some(following) = first.checked_add(1) else { break };
-            next = following;
+        // First, as each is looked at together with the one that follows.
+        self.each(|work, first, found| match found {
+            Ok((header, ..)) if header.id == work.id => Ok(()),
+            Ok(_) => work.put_aside(first),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => work.put_aside(first),
+            Err(error) => Err(work.refused(first)(error)),
+        })?;
+        self.each(|work, first, found| {
+            let (header, file, _) = found.map_err(work.refused(first))?;
+            work.marks(&header)?;
+            work.file(&header, &file)
+        })
+    }
+
+    /// Does something with each file, also with those that come into being behind the place meanwhile.
+    fn each(
+        &mut self,
+        mut act: impl FnMut(&mut Self, u64, io::Result<(Header, Arc<dyn DiskFile>, bool)>) -> Result<(), JournalError>,
+    ) -> Result<(), JournalError> {
+        let mut next = Some(0);
+        while let Some(from) = next
+            && let Some(&first) = self.firsts()?.iter().find(|&&first| first >= from)
+        {
+            act(self, first, open_any(self.disk, self.names, first))?;
+            next = first.checked_add(1);
         }
         Ok(())
     }
 
+    fn refused(&self, first: u64) -> impl Fn(io::Error) -> JournalError + use<> {
+        let name = self.names.log(first);
+        move |error| JournalError::disk("repairing", &name, BLOCK_BYTES, error)
+    }
+
     /// A file that is not one of this journal's.
-    fn put_aside(&mut self, first: u64) -> io::Result<()> {
+    fn put_aside(&mut self, first: u64) -> Result<(), JournalError> {
         let lost = self.names.lost(first, self.generation);
-        self.disk.rename(&self.names.log(first), &lost)?;
-        self.disk.sync()?;
+        let renamed = self.disk.rename(&self.names.log(first), &lost).and_then(|()| self.disk.sync());
+        renamed.map_err(self.refused(first))?;
         self.repaired.aside.push(lost);
         Ok(())
     }
@@ -150,52 +180,70 @@ impl Work<'_> {
     }
 
     fn file(&mut self, header: &Header, file: &Arc<dyn DiskFile>) -> Result<(), JournalError> {
-        let name = self.names.log(header.first);
-        let os = |error| JournalError::disk("repairing", &name, BLOCK_BYTES, error);
-        let mut frames = FrameStream::of_file(Arc::clone(file), header.frame_salt(), header.first);
-        while frames.next().map_err(os)?.is_some() {}
-        let (seq, offset) = (frames.seq(), frames.offset());
-        let beyond = frames.find_marks_beyond().map_err(os)?;
-        let Some((resume, mark)) = beyond.into_iter().find(|(_, mark)| mark.seq >= seq) else {
+        let os = self.refused(header.first);
+        let following = self.firsts()?.into_iter().find(|&first| first > header.first);
+        if let Some(following) = following
+            && are_all_deleted(self.disk, self.names, header, following)?
+        {
+            // Emptied, or half so.
             return Ok(());
-        };
-        let end = self.split(header, file, resume, mark.seq).map_err(os)?;
-        let torn = self.names.torn(seq, self.generation);
-        copy(&**file, self.disk, &torn, offset, resume).map_err(os)?;
-        self.repaired.aside.push(torn);
-        // Only now, when all of it is elsewhere.
-        let _ = self.disk.remove(&self.names.index(header.first));
-        debug_assert!(end >= mark.seq);
-        move_marks(self.disk, self.names, header, mark.seq)?;
-        cut_marks(self.disk, self.names, header, seq)?;
-        if seq == header.first {
-            return self.disk.remove(&name).and_then(|()| self.disk.sync()).map_err(os);
         }
-        let cut = file.truncate(offset).and_then(|()| file.truncate(offset.next_multiple_of(BLOCK_BYTES)));
-        cut.and_then(|()| file.sync()).map_err(os)
+        let mut frames = FrameStream::of_file(Arc::clone(file), header.frame_salt(), header.first);
+        while let Some(frame) = frames.next().map_err(&os)? {
+            if frame.kind == FrameKind::Cursors {
+                self.cursors = CursorTable::decode(frame.payload);
+            }
+        }
+        let damage = Damage { header, file: &**file, seq: frames.seq(), offset: frames.offset() };
+        let beyond = frames.find_marks_beyond().map_err(&os)?;
+        let Some((resume, mark)) = beyond.into_iter().find(|(_, mark)| mark.seq >= damage.seq) else {
+            let is_short = following.is_some_and(|following| damage.seq < following);
+            return if is_short { self.forget_beyond(&damage) } else { Ok(()) };
+        };
+        // What is beside a file is gone before there is another one of its name.
+        let _ = self.disk.remove(&self.names.index(header.first));
+        if following.is_none_or(|following| mark.seq < following) {
+            self.put_torn(&damage, resume).map_err(&os)?;
+            move_marks(self.disk, self.names, header, mark.seq)?;
+            damage.split(self.disk, self.names, resume, mark.seq, &self.cursors).map_err(&os)?;
+            self.repaired.lost.push((damage.seq, mark.seq));
+            if mark.seq == header.first {
+                // It took the place of this one.
+                return Ok(());
+            }
+        } else if !self.is_split(header, following) {
+            // Behind the last records stand cursors, and those of the next file are newer.
+            let end = file.len().map_err(&os)?;
+            self.put_torn(&damage, end).map_err(&os)?;
+        }
+        // Only now, when all of it is elsewhere.
+        self.forget_beyond(&damage)?;
+        damage.cut(self.disk, self.names).map_err(&os)
     }
 
-    /// Makes a file of what is sound behind the damage. The salt stays, so that its frames are what they were.
-    fn split(&self, header: &Header, file: &Arc<dyn DiskFile>, resume: u64, first: u64) -> io::Result<u64> {
-        let draft = self.names.spare_draft();
-        let behind = self.disk.open(&draft, Open::Create)?;
-        let header = Header { first, previous: header.first, ..*header };
-        behind.write_at(&header.encode(), 0)?;
-        let (mut bytes, mut from, mut to) = (vec![0; 1 << 20], resume, BLOCK_BYTES);
-        loop {
-            let found = file.read_at(&mut bytes, from)?;
-            if found == 0 {
-                break;
-            }
-            behind.write_at(&bytes[..found], to)?;
-            from += found as u64;
-            to += found as u64;
-        }
-        behind.truncate(to.next_multiple_of(BLOCK_BYTES))?;
-        behind.sync()?;
-        self.disk.rename(&draft, &self.names.log(first))?;
+    /// Whether the file that follows was made of this one by a repair that was interrupted: no other has its salt.
+    fn is_split(&self, header: &Header, following: Option<u64>) -> bool {
+        let following = following.and_then(|first| open_any(self.disk, self.names, first).ok());
+        following.is_some_and(|(following, ..)| (following.id, following.salt) == (header.id, header.salt))
+    }
+
+    /// Nothing is known any more of the records from the damage on.
+    fn forget_beyond(&self, damage: &Damage<'_>) -> Result<(), JournalError> {
+        let _ = self.disk.remove(&self.names.index(damage.header.first));
+        cut_marks(self.disk, self.names, damage.header, damage.seq)
+    }
+
+    /// Copies what can't be read, up to `end`.
+    fn put_torn(&mut self, damage: &Damage<'_>, end: u64) -> io::Result<()> {
+        let torn = self.names.torn(damage.seq, self.generation);
+        let mut bytes = vec![0; usize::try_from(end - damage.offset).unwrap_or(0)];
+        let found = damage.file.read_at(&mut bytes, damage.offset)?;
+        let aside = self.disk.open(&torn, Open::Create)?;
+        aside.write_at(&bytes[..found], 0)?;
+        aside.sync()?;
         self.disk.sync()?;
-        Ok(first)
+        self.repaired.aside.push(torn);
+        Ok(())
     }
 
     /// Makes each header say which file comes before it, and how many records are missing in between. Returns the oldest
@@ -204,9 +252,8 @@ impl Work<'_> {
         let mut before: Option<(Header, u64)> = None;
         let mut found_oldest = oldest;
         for first in self.firsts()? {
-            let name = self.names.log(first);
-            let os = |error| JournalError::disk("repairing", &name, BLOCK_BYTES, error);
-            let (header, file) = open(self.disk, self.names, first).map_err(os)?;
+            let os = self.refused(first);
+            let (header, file, is_spoilt) = open_any(self.disk, self.names, first).map_err(&os)?;
             let (previous, mut end) = before.map_or((NO_FILE, first), |(header, end)| (header.first, end));
             if let Some((before, _)) = &before
                 && end < first
@@ -224,23 +271,13 @@ impl Work<'_> {
             }
             let previous = if before.is_some() { previous } else { header.previous };
             let wanted = Header { previous, missing, ..header };
-            if wanted != header {
-                file.write_at(&wanted.encode(), 0).and_then(|()| file.sync()).map_err(os)?;
+            if wanted != header || is_spoilt {
+                write_header(&*file, &wanted).map_err(&os)?;
             }
             let mut frames = FrameStream::of_file(file, header.frame_salt(), first);
-            while frames.next().map_err(os)?.is_some() {}
+            while frames.next().map_err(&os)?.is_some() {}
             before = Some((header, frames.seq()));
         }
         Ok((found_oldest, before.map_or(found_oldest, |(_, end)| end)))
     }
-}
-
-/// Copies some bytes of a file to another.
-fn copy(file: &dyn DiskFile, disk: &dyn Disk, name: &str, from: u64, to: u64) -> io::Result<()> {
-    let mut bytes = vec![0; usize::try_from(to - from).unwrap_or(0)];
-    let found = file.read_at(&mut bytes, from)?;
-    let aside = disk.open(name, Open::Create)?;
-    aside.write_at(&bytes[..found], 0)?;
-    aside.sync()?;
-    disk.sync()
 }

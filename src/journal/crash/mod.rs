@@ -13,5 +13,6 @@ mod model;
 mod oracle;
 pub(crate) mod planted;
 mod recording;
+mod repairs;
 mod runs;
 mod workload;

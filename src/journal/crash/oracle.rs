@@ -2,6 +2,7 @@
 
 use super::memory_disk::{Image, MemoryDisk};
 use super::recording::{Entry, Note, Recorder, RecordingDisk};
+use crate::error::JournalError;
 use crate::journal::Recovery;
 use crate::journal::control_file::{read_control, write_control};
 use crate::journal::cursors::CursorTable;
@@ -86,6 +87,16 @@ impl Truth {
         }
     }
 
+    /// Records that are deleted, come what may.
+    pub(super) fn deleted_for_good(&self) -> impl Iterator<Item = u64> {
+        self.deleted.iter().filter(|&(_, &it)| it == Deletion::Acked).map(|(&seq, _)| seq)
+    }
+
+    /// Whether somebody deleted a record, or tried to.
+    pub(super) fn is_deleted(&self, seq: u64) -> bool {
+        self.deleted.contains_key(&seq)
+    }
+
     pub(super) fn check(&self, seq: u64, bytes: &[u8], is_batch: bool) -> Result<(), String> {
         match self.records.get(usize::try_from(seq).unwrap()) {
             None => Err(format!("record {seq} was never appended")),
@@ -127,7 +138,7 @@ impl Truth {
 
 /// A journal that was recovered from an image.
 pub(super) struct Recovered {
-    after: Image,
+    pub(super) after: Image,
     pub(super) recovery: Recovery,
     pub(super) cursors: CursorTable,
     /// Records that are marked as deleted.
@@ -140,18 +151,22 @@ pub(super) struct Recovered {
 
 /// Recovers the journal in an image, as opening does. `None`: there is no journal.
 fn recover_image(image: &Image) -> Result<Option<Recovered>, String> {
+    try_recover(image).map_err(|error| format!("{error}"))
+}
+
+pub(super) fn try_recover(image: &Image) -> Result<Option<Recovered>, JournalError> {
     let (memory, names) = (Arc::new(MemoryDisk::of(image)), Names::new(""));
     let recorder = Recorder::new(image);
     let disk = RecordingDisk { inner: Arc::clone(&memory) as _, recorder: Arc::clone(&recorder) };
-    let said = |error| format!("{error}");
-    let Some((control, turn)) = read_control(&disk, &names).map_err(said)? else { return Ok(None) };
-    let seen = look(&Untouched(memory.clone()), &names, &control).map_err(said);
-    let recovered = recover(&disk, &names, &control).map_err(said);
-    check_seen(&seen, &recovered)?;
+    let Some((control, turn)) = read_control(&disk, &names)? else { return Ok(None) };
+    let seen = look(&Untouched(memory.clone()), &names, &control);
+    let recovered = recover(&disk, &names, &control);
+    let is_same = check_seen(&seen, &recovered);
+    is_same.map_err(|what| JournalError::os("looking at", "an image", std::io::Error::other(what)))?;
     let (place, recovery, cursors) = recovered?;
     let (generation, durable, oldest) = (control.generation + 1, recovery.kept, control.oldest);
     let control = Control { generation, durable, closed: None, cursors: None, front: None, ..control };
-    write_control(&disk, &names, &control, turn + 1).map_err(said)?;
+    write_control(&disk, &names, &control, turn + 1)?;
     let (after, entries) = (memory.image(), recorder.entries());
     let deleted = deleted(&after);
     Ok(Some(Recovered { after, recovery, cursors, deleted, entries, place, oldest }))
@@ -159,16 +174,18 @@ fn recover_image(image: &Image) -> Result<Option<Recovered>, String> {
 
 /// Who opens the journal for reading only sees what recovery then finds.
 fn check_seen(
-    seen: &Result<(Progress, Recovery, CursorTable), String>,
-    recovered: &Result<(Place, Recovery, CursorTable), String>,
+    seen: &Result<(Progress, Recovery, CursorTable), JournalError>,
+    recovered: &Result<(Place, Recovery, CursorTable), JournalError>,
 ) -> Result<(), String> {
+    let said = |error: &JournalError| format!("{error}");
     let seen = seen.as_ref().map(|(progress, found, cursors)| (progress.written.seq, found.durable, cursors));
     let recovered = recovered.as_ref().map(|(place, found, cursors)| (place.seq, found.durable, cursors));
+    let (seen, recovered) = (seen.map_err(said), recovered.map_err(said));
     if seen == recovered { Ok(()) } else { Err(format!("before recovery {seen:?} is seen, after it {recovered:?}")) }
 }
 
 /// The records of an image that are marked as deleted.
-fn deleted(image: &Image) -> BTreeSet<u64> {
+pub(super) fn deleted(image: &Image) -> BTreeSet<u64> {
     let names = Names::new("");
     let firsts = firsts(&MemoryDisk::of(image), &names).unwrap();
     let mut deleted = BTreeSet::new();
@@ -308,6 +325,7 @@ pub(super) struct Standing {
     pub(super) offset: usize,
     pub(super) end: usize,
     pub(super) seq: u64,
+    pub(super) is_record: bool,
     pub(super) proves: Option<u64>,
 }
 
@@ -318,7 +336,7 @@ pub(super) fn frames(content: &[u8]) -> Vec<Standing> {
     while let Found::Frame(kind, payload) = decode(content.get(offset..).unwrap_or(&[]), header.frame_salt(), seq) {
         let end = offset + frame_bytes(payload.len());
         let proves = (kind == FrameKind::Mark).then(|| Mark::decode(payload).unwrap().durable);
-        frames.push(Standing { offset, end, seq, proves });
+        frames.push(Standing { offset, end, seq, is_record: kind.is_record(), proves });
         offset = end;
         seq += u64::from(kind.is_record());
     }
