@@ -5,14 +5,18 @@
 //! they are recovered, or gone on from and crashed again (`explore`). `planted` shows that mistakes are found; `flips` is
 //! about wrong bits. With `SHMLOG_LONG=1` more is tried.
 
+mod entry;
 mod explore;
 mod flips;
 mod images;
 mod memory_disk;
 mod model;
+mod mortal;
 mod oracle;
 pub(crate) mod planted;
 mod recording;
 mod repairs;
 mod runs;
 mod workload;
+
+pub(crate) use mortal::is_abandoned;

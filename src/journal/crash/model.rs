@@ -8,10 +8,14 @@
 //! A rename is there or not, never half: the file systems that a journal is for log it as one change. Bytes of others
 //! never show up in a file, nor a sector of zeroes that nobody wrote, for the same reason.
 
+use super::images::Dice;
 use super::memory_disk::{Content, Image, put, zero};
 use super::recording::{Entry, InodeId};
 use std::collections::BTreeMap;
 use std::sync::Arc;
+
+/// Bytes that the kernel writes, or fails to write, as one.
+const PAGE: usize = 4096;
 
 /// One file.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +45,23 @@ impl Inode {
         self.history = vec![self.newest().clone()];
     }
 
-    /// The worst that a failed sync can do: nothing of it is on the disk, nor will be.
-    fn lose(&mut self) {
+    /// What a failed sync can do: each page is on the disk as it was at some moment, and taken for clean from now on. The
+    /// worst, 0, is that none is there.
+    fn lose(&mut self, some: u64) {
+        if some != 0 {
+            let mut dice = Dice::new(some);
+            let mut mixed = (*self.history[0]).clone();
+            let len = self.history[dice.below(self.history.len())].len();
+            mixed.resize(len, 0);
+            for (index, page) in mixed.chunks_mut(PAGE).enumerate() {
+                let content = &self.history[dice.below(self.history.len())];
+                let from = content.get(index * PAGE..).unwrap_or(&[]);
+                let some = from.len().min(page.len());
+                page[..some].copy_from_slice(&from[..some]);
+                page[some..].fill(0);
+            }
+            self.history[0] = Arc::new(mixed);
+        }
         self.history.truncate(1);
     }
 }
@@ -132,7 +151,7 @@ impl Model {
             Entry::Truncate(inode, len) => self.inodes[*inode].change(|content| content.resize(index(*len), 0)),
             Entry::GiveBack(inode, offset) => self.inodes[*inode].change(|content| zero(content, *offset)),
             Entry::Sync(inode) => self.inodes[*inode].sync(),
-            Entry::Lose(inode) => self.inodes[*inode].lose(),
+            Entry::Lose(inode, some) => self.inodes[*inode].lose(*some),
             Entry::Note(_) => {}
         }
     }
@@ -181,7 +200,7 @@ mod tests {
             Entry::Create("a".into(), 0),
             Entry::SyncNames,
             Entry::Write(0, 0, vec![1; 4].into()),
-            Entry::Lose(0),
+            Entry::Lose(0, 0),
             Entry::Sync(0),
         ];
         assert_eq!(model(&entries).least().0, BTreeMap::from([("a".into(), content(&[]))]));

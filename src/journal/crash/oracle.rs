@@ -19,11 +19,25 @@ use crate::sys::untouched::Untouched;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-/// A cursor: from where to where it may be.
+/// A cursor: where it is, from where to where it may be after a crash, and whether it may be missing.
 #[derive(Clone, Copy, Debug)]
 struct Reach {
-    acked: Option<u64>,
-    set: u64,
+    now: Option<u64>,
+    low: u64,
+    high: u64,
+    may_lack: bool,
+}
+
+impl Reach {
+    fn at(at: u64) -> Self {
+        Self { now: Some(at), low: at, high: at, may_lack: false }
+    }
+
+    fn set(&mut self, at: u64) {
+        // One that was just made begins at the oldest record.
+        let from = self.now.map_or(0, |_| self.low);
+        *self = Self { now: Some(at), low: from.min(at), high: self.high.max(at), ..*self };
+    }
 }
 
 /// How far the deletion of a record has come.
@@ -76,13 +90,21 @@ impl Truth {
                 done.for_each(|deletion| *deletion = Deletion::Acked);
             }
             Note::DeletesKept(seqs) => self.deleted = seqs.iter().map(|&seq| (seq, Deletion::Acked)).collect(),
+            Note::There(end) => self.records.truncate(usize::try_from(*end).unwrap()),
             Note::Cursor(name, at) => {
-                self.cursors.entry(name.clone()).or_insert(Reach { acked: None, set: *at }).set = *at;
+                let fresh = Reach { now: None, low: 0, high: 0, may_lack: true };
+                self.cursors.entry(name.clone()).or_insert(fresh).set(*at);
             }
-            Note::CursorsAcked => self.cursors.values_mut().for_each(|reach| reach.acked = Some(reach.set)),
+            Note::CursorGone(name) => {
+                let gone = |reach: &mut Reach| (reach.now, reach.may_lack) = (None, true);
+                self.cursors.entry(name.clone()).and_modify(gone);
+            }
+            Note::CursorsAcked => {
+                self.cursors.retain(|_, reach| reach.now.is_some());
+                self.cursors.values_mut().for_each(|reach| *reach = Reach::at(reach.now.unwrap_or(0)));
+            }
             Note::CursorsKept(cursors) => {
-                let reach = |&(ref name, at): &(String, u64)| (name.clone(), Reach { acked: Some(at), set: at });
-                self.cursors = cursors.iter().map(reach).collect();
+                self.cursors = cursors.iter().map(|(name, at)| (name.clone(), Reach::at(*at))).collect();
             }
         }
     }
@@ -125,10 +147,10 @@ impl Truth {
     fn check_cursors(&self, cursors: &CursorTable, kept: u64) -> Result<(), String> {
         let found: BTreeMap<_, _> = cursors.cursors.iter().map(|(name, at)| (name, *at)).collect();
         for (name, reach) in &self.cursors {
-            match (found.get(name), reach.acked) {
-                (None, None) => {}
-                (Some(&at), acked) if acked.unwrap_or(0) <= at && at <= reach.set && at <= kept => {}
-                (at, _) => return Err(format!("cursor {name} is at {at:?}; {reach:?}, {kept} records are kept")),
+            match found.get(name) {
+                None if reach.may_lack => {}
+                Some(&at) if (reach.low..=reach.high).contains(&at) && at <= kept => {}
+                at => return Err(format!("cursor {name} is at {at:?}; {reach:?}, {kept} records are kept")),
             }
         }
         let is_known = found.keys().all(|&name| self.cursors.contains_key(name));

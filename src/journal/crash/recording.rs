@@ -1,5 +1,6 @@
 //! A disk that writes down what is done to it, in order, and can be made to fail.
 
+pub(super) use super::entry::{Entry, InodeId, Note};
 use super::memory_disk::{Content, Image};
 use super::model::Model;
 use crate::sys::disk::{Disk, DiskFile, Open};
@@ -7,63 +8,12 @@ use rustix::io::Errno;
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::BorrowedFd;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
-/// A file, whatever its name.
-pub(super) type InodeId = usize;
-
-/// What was done, or is known, at one moment.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Entry {
-    /// A file was made under a new name.
-    Create(String, InodeId),
-    Rename(String, String),
-    Remove(String),
-    /// Which names there are was made durable.
-    SyncNames,
-    Write(InodeId, u64, Arc<[u8]>),
-    Allocate(InodeId, u64),
-    Truncate(InodeId, u64),
-    /// From there on it reads as zeroes.
-    GiveBack(InodeId, u64),
-    /// The content was made durable.
-    Sync(InodeId),
-    /// Making it durable failed, and what was not durable is not written any more.
-    Lose(InodeId),
-    Note(Note),
-}
-
-/// What the workload knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Note {
-    /// A journal is about to be opened.
-    Opening,
-    /// It was opened: it is there for good.
-    Opened,
-    /// A record is about to be appended.
-    Append(Arc<[u8]>, bool),
-    /// Records below this one are acknowledged as durable.
-    Acked(u64),
-    /// It was recovered: all below this one are acknowledged, so many more are there again, the others are gone.
-    Kept(u64, u64),
-    /// Records below this one are given up.
-    Oldest(u64),
-    /// These records are about to be deleted.
-    Delete(Vec<u64>),
-    /// These were.
-    Deleted(Vec<u64>),
-    /// All that were deleted are so for good.
-    DeletesAcked,
-    /// It was recovered, and these records are deleted.
-    DeletesKept(Vec<u64>),
-    /// A cursor is about to be set, not backwards.
-    Cursor(String, u64),
-    /// All cursors are durable.
-    CursorsAcked,
-    /// It was recovered with these cursors.
-    CursorsKept(Vec<(String, u64)>),
-}
+/// What a process ends with that dies.
+#[derive(Debug)]
+pub(super) struct Died;
 
 /// The record.
 #[derive(Debug, Default)]
@@ -82,6 +32,13 @@ pub(super) struct Recorder {
     pub(super) fail_names_in: AtomicU32,
     /// So many syncs of the control file from now, one fails, and loses what it was to make durable; 0: none does.
     pub(super) fail_control_in: AtomicU32,
+    /// What a failed sync leaves: nothing, or, by a number that counts up, some of it.
+    pub(super) loss: AtomicU64,
+    /// So many moments from now the process dies: before something is done to the disk, in the middle of it, or after it;
+    /// 0: it does not.
+    pub(super) die_in: AtomicU32,
+    /// Who dies over a sync takes to the grave that it failed.
+    pub(super) is_hiding: AtomicBool,
     /// The next write of records finds the disk full when half of it is written.
     pub(super) is_full: AtomicBool,
     /// So does each write of deletion marks, as long as this is set.
@@ -128,6 +85,30 @@ impl Recorder {
         if self.is_dead.load(Relaxed) { Err(Errno::IO.into()) } else { Ok(()) }
     }
 
+    /// Here the process may die: as the stack is unwound, nothing is done any more.
+    fn moment(&self) {
+        if Self::is_due(&self.die_in) {
+            self.is_dead.store(true, Relaxed);
+            std::panic::resume_unwind(Box::new(Died));
+        }
+    }
+
+    /// Whether the process dies at the next moment.
+    fn is_last(&self) -> bool {
+        self.die_in.load(Relaxed) == 1
+    }
+
+    /// Whether it dies with half of a write done.
+    fn is_half(&self) -> bool {
+        self.is_last() && self.len().is_multiple_of(2)
+    }
+
+    fn lose(&self, inode: InodeId) {
+        let loss = self.loss.load(Relaxed);
+        self.loss.store(if loss == 0 { 0 } else { loss + 1 }, Relaxed);
+        self.put(Entry::Lose(inode, loss));
+    }
+
     /// Whether the fault that `left` counts down to is now.
     fn is_due(left: &AtomicU32) -> bool {
         left.fetch_update(Relaxed, Relaxed, |left| left.checked_sub(1)) == Ok(1)
@@ -138,14 +119,14 @@ impl Recorder {
     }
 
     fn is_failing(&self, inode: InodeId) -> bool {
-        self.is_named(inode, ".log") && Self::is_due(&self.fail_sync_in)
+        (self.is_named(inode, ".log") || self.is_named(inode, ".del")) && Self::is_due(&self.fail_sync_in)
             || self.is_named(inode, "control") && Self::is_due(&self.fail_control_in)
     }
 
     /// What the disk has of a file of which it has lost something.
     fn lossy(&self, inode: InodeId) -> Option<Content> {
         let entries = self.entries();
-        entries.contains(&Entry::Lose(inode)).then(|| {
+        entries.iter().any(|entry| matches!(entry, Entry::Lose(lost, _) if *lost == inode)).then(|| {
             let mut model = Model::of(&self.base);
             entries.iter().for_each(|entry| model.apply(entry));
             model.inodes[inode].newest().clone()
@@ -190,6 +171,7 @@ impl Disk for RecordingDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         self.recorder.check()?;
+        self.recorder.moment();
         self.inner.rename(from, to)?;
         let mut tape = self.recorder.tape();
         let inode = tape.names.remove(from).unwrap();
@@ -200,6 +182,7 @@ impl Disk for RecordingDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         self.recorder.check()?;
+        self.recorder.moment();
         self.inner.remove(name)?;
         let mut tape = self.recorder.tape();
         tape.names.remove(name);
@@ -212,8 +195,10 @@ impl Disk for RecordingDisk {
         if Recorder::is_due(&self.recorder.fail_names_in) {
             return Err(Errno::IO.into());
         }
+        self.recorder.moment();
         self.inner.sync()?;
         self.recorder.put(Entry::SyncNames);
+        self.recorder.moment();
         Ok(())
     }
 }
@@ -239,9 +224,11 @@ impl DiskFile for RecordingFile {
         self.recorder.check()?;
         let is_full = self.recorder.is_named(self.inode, ".log") && self.recorder.is_full.swap(false, Relaxed)
             || self.recorder.is_named(self.inode, ".del") && self.recorder.is_full_for_marks.load(Relaxed);
-        let bytes = if is_full { &bytes[..bytes.len() / 2] } else { bytes };
-        self.inner.write_at(bytes, offset)?;
-        self.recorder.put(Entry::Write(self.inode, offset, bytes.into()));
+        let half = &bytes[..bytes.len() / 2];
+        let some = if is_full || self.recorder.is_half() { half } else { bytes };
+        self.inner.write_at(some, offset)?;
+        self.recorder.put(Entry::Write(self.inode, offset, some.into()));
+        self.recorder.moment();
         if is_full { Err(Errno::NOSPC.into()) } else { Ok(()) }
     }
 
@@ -269,11 +256,17 @@ impl DiskFile for RecordingFile {
     fn sync(&self) -> io::Result<()> {
         self.recorder.check()?;
         if self.recorder.is_failing(self.inode) {
-            self.recorder.put(Entry::Lose(self.inode));
+            self.recorder.lose(self.inode);
             return if self.recorder.is_retrying.load(Relaxed) { self.sync() } else { Err(Errno::IO.into()) };
+        }
+        self.recorder.moment();
+        if self.recorder.is_last() && self.recorder.is_hiding.load(Relaxed) {
+            self.recorder.lose(self.inode);
+            self.recorder.moment();
         }
         self.inner.sync()?;
         self.recorder.put(Entry::Sync(self.inode));
+        self.recorder.moment();
         Ok(())
     }
 

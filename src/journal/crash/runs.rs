@@ -178,7 +178,78 @@ fn deleted(session: &mut Session) {
     }
 }
 
-pub(super) const SCRIPTS: [Script; 13] = [
+/// Cursors that come, go and go back.
+fn moved(session: &mut Session) {
+    for count in 0..10 {
+        session.append(9000);
+        session.append(9000);
+        let end = session.journal().next_seq();
+        session.advance("a", end - 1);
+        session.advance("b", end);
+        session.sync_cursors();
+        session.set_cursor("a", end / 3);
+        if count % 2 == 0 {
+            session.sync();
+        }
+        session.append(3000);
+        if count % 3 == 1 {
+            session.remove_cursor("b");
+        }
+        if count % 4 == 3 {
+            session.close();
+            session.open().unwrap();
+        }
+    }
+}
+
+/// What is old goes, with its index and its marks, and its files are used again.
+fn aged(session: &mut Session) {
+    session.close();
+    session.retain.age = Some(Duration::from_nanos(1));
+    session.open().unwrap();
+    for count in 0..14 {
+        for _ in 0..3 {
+            session.append(12_000);
+        }
+        session.sync();
+        let end = session.journal().next_seq();
+        session.delete(&[end - 2], count % 3 == 0);
+        session.tend();
+        session.prepare_ahead();
+    }
+}
+
+/// Files that are emptied, in the middle and at the beginning, with indexes beside them.
+fn emptied(session: &mut Session) {
+    for _ in 0..5 {
+        for _ in 0..7 {
+            session.append(9000);
+            session.append(150);
+        }
+        session.sync();
+        session.tend();
+    }
+    let end = session.journal().next_seq();
+    session.delete(&(15..38).collect::<Vec<_>>(), true);
+    session.append(100);
+    session.delete(&(2..14).collect::<Vec<_>>(), false);
+    session.sync();
+    session.kill();
+    session.open().unwrap();
+    session.delete(&[0, 1, 14], true);
+    session.delete(&(38..end).collect::<Vec<_>>(), true);
+    session.prune(20);
+    for _ in 0..9 {
+        session.append(9000);
+        session.sync();
+    }
+    session.tend();
+}
+
+pub(super) const SCRIPTS: [Script; 16] = [
+    ("moved", TIMELY, moved),
+    ("aged", TIMELY, aged),
+    ("emptied", TIMELY, emptied),
     ("singles", TIMELY, singles),
     ("groups", TIMELY, groups),
     ("rolls", TIMELY, rolls),
@@ -197,31 +268,39 @@ pub(super) const SCRIPTS: [Script; 13] = [
 /// Some steps by chance.
 pub(super) fn stroll(session: &mut Session, steps: usize) {
     for _ in 0..steps {
-        let large = if session.dice.one_in(4) { 20_000 } else { 900 };
-        let len = session.dice.below(large);
-        let end = session.journal().next_seq();
-        match session.dice.below(26) {
-            0..=8 => session.append(len),
-            9..=10 => session.append_parts(&[len / 2, len % 50, 8]),
-            11..=15 => session.sync(),
-            16 => session.prepare_ahead(),
-            23..=24 => {
-                let seqs: Vec<_> =
-                    (0..=len as u64 % 40).map(|back| end.saturating_sub(back * (1 + len as u64 % 3))).collect();
-                session.delete(&seqs, len.is_multiple_of(2));
-            }
-            20 => session.advance(["a", "b"][len % 2], end),
-            21 => session.sync_cursors(),
-            22 => session.prune(end.saturating_sub(len as u64 % 16)),
-            17 => session.recorder.is_full.store(true, Relaxed),
-            18 => {
-                session.close();
-                session.open().unwrap();
-            }
-            _ => {
-                session.kill();
-                session.open().unwrap();
-            }
+        step(session);
+    }
+}
+
+pub(super) fn step(session: &mut Session) {
+    let large = if session.dice.one_in(4) { 20_000 } else { 900 };
+    let len = session.dice.below(large);
+    let end = session.journal().next_seq();
+    match session.dice.below(30) {
+        0..=8 => session.append(len),
+        9..=10 => session.append_parts(&[len / 2, len % 50, 8]),
+        11..=15 => session.sync(),
+        16 => session.prepare_ahead(),
+        23..=24 => {
+            let seqs: Vec<_> =
+                (0..=len as u64 % 40).map(|back| end.saturating_sub(back * (1 + len as u64 % 3))).collect();
+            session.delete(&seqs, len.is_multiple_of(2));
+        }
+        20 => session.advance(["a", "b"][len % 2], end),
+        21 => session.sync_cursors(),
+        22 => session.prune(end.saturating_sub(len as u64 % 16)),
+        17 => session.recorder.is_full.store(true, Relaxed),
+        18 => {
+            session.close();
+            session.open().unwrap();
+        }
+        26 => session.set_cursor(["a", "b"][len % 2], end.saturating_sub(len as u64 % 9)),
+        27 => session.remove_cursor(["a", "b"][len % 2]),
+        28 => session.tend(),
+        29 => session.delete(&(end / 2..end - end / 5).collect::<Vec<_>>(), len.is_multiple_of(2)),
+        _ => {
+            session.kill();
+            session.open().unwrap();
         }
     }
 }

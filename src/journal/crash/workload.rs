@@ -5,6 +5,7 @@ use super::memory_disk::{Image, MemoryDisk};
 use super::oracle::Truth;
 use super::recording::{Entry, Note, Recorder, RecordingDisk};
 use crate::error::JournalError;
+use crate::journal::flush::Flusher;
 use crate::journal::retain::Retain;
 use crate::journal::settings::{Flush, FrontHome, Settings};
 use crate::journal::{Journal, JournalAppender, front, open};
@@ -38,8 +39,8 @@ pub(super) struct Session {
     flush: Flush,
     /// Of the next time that it is opened.
     pub(super) retain: Retain,
-    appender: Option<JournalAppender>,
-    journal: Option<Journal>,
+    pub(super) appender: Option<JournalAppender>,
+    pub(super) journal: Option<Journal>,
     pub(super) dice: Dice,
     /// Nothing is acknowledged any more.
     pub(super) is_failed: bool,
@@ -109,6 +110,8 @@ impl Session {
                 Err(_) if self.is_damaged => {}
                 Err(error) => return Err(error),
             }
+        } else {
+            self.recorder.note(Note::There(journal.next_seq()));
         }
         self.appender = Some(journal.appender()?);
         self.journal = Some(journal);
@@ -181,6 +184,24 @@ impl Session {
         cursor.advance(seq).unwrap();
     }
 
+    /// Sets a cursor, back or forth.
+    pub(super) fn set_cursor(&mut self, name: &str, seq: u64) {
+        let cursor = self.journal().cursor(name).unwrap();
+        self.recorder.note(Note::Cursor(name.to_owned(), seq));
+        cursor.set(seq).unwrap();
+    }
+
+    pub(super) fn remove_cursor(&mut self, name: &str) {
+        let cursor = self.journal().cursor(name).unwrap();
+        self.recorder.note(Note::Cursor(name.to_owned(), cursor.get().unwrap()));
+        self.recorder.note(Note::CursorGone(name.to_owned()));
+        let removed = cursor.remove();
+        if removed.is_ok() {
+            self.recorder.note(Note::CursorsAcked);
+        }
+        self.told(removed);
+    }
+
     pub(super) fn sync_cursors(&mut self) {
         let synced = self.journal().core().sync_cursors();
         if synced.is_ok() {
@@ -210,6 +231,14 @@ impl Session {
         self.told(pruned);
     }
 
+    /// As the thread does that a process may have: makes indexes, and gives up what is too old.
+    pub(super) fn tend(&mut self) {
+        let core = self.journal().core();
+        let retained = core.leading(|| Flusher::retain(core)).unwrap();
+        let indexed = core.index_ahead();
+        self.told(retained.and(indexed));
+    }
+
     /// As the thread does that a process may have.
     pub(super) fn prepare_ahead(&mut self) {
         let prepared = self.journal().core().prepare_ahead();
@@ -219,6 +248,7 @@ impl Session {
     /// Closes the journal.
     pub(super) fn close(&mut self) {
         self.recorder.is_full.store(false, Relaxed);
+        self.recorder.fail_sync_in.store(0, Relaxed);
         let end = self.journal().next_seq();
         (self.appender, self.journal) = (None, None);
         if !self.is_failed {
@@ -231,6 +261,7 @@ impl Session {
     /// The process dies, and the front with it; the cache of the kernel stays.
     pub(super) fn kill(&mut self) {
         let path = self.journal().core().front_path.clone();
+        self.recorder.fail_sync_in.store(0, Relaxed);
         self.recorder.is_dead.store(true, Relaxed);
         (self.appender, self.journal) = (None, None);
         self.recorder.is_dead.store(false, Relaxed);

@@ -1,0 +1,143 @@
+//! Processes that die in the middle of what they do, while what they shared in memory stays: the next one goes on from
+//! there. And syncs that fail, and lose part of what they were to make durable.
+
+use super::explore::{Effort, Tally};
+use super::oracle::Truth;
+use super::planted::{Mistake, making};
+use super::recording::{Died, Entry};
+use super::runs::{TIMELY, crash, expect_none, is_long, record, step};
+use super::workload::Session;
+use crate::journal::front;
+use crate::journal::settings::Flush;
+use std::cell::Cell;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::sync::atomic::Ordering::Relaxed;
+
+thread_local! {
+    static IS_ABANDONED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether the journals that this thread drops are those of a dead process: nothing is closed.
+pub(crate) fn is_abandoned() -> bool {
+    IS_ABANDONED.get()
+}
+
+impl Session {
+    /// Does something, and dies over it, if it does so much to the disk. Returns whether it lived.
+    fn live(&mut self, moments: usize, act: impl FnOnce(&mut Self)) -> bool {
+        self.recorder.die_in.store(u32::try_from(moments).unwrap(), Relaxed);
+        let lived = catch_unwind(AssertUnwindSafe(|| act(self)));
+        self.recorder.die_in.store(0, Relaxed);
+        let Err(cause) = lived else { return true };
+        if !cause.is::<Died>() {
+            resume_unwind(cause);
+        }
+        IS_ABANDONED.set(true);
+        (self.appender, self.journal) = (None, None);
+        IS_ABANDONED.set(false);
+        self.recorder.is_dead.store(false, Relaxed);
+        self.recorder.is_full.store(false, Relaxed);
+        self.recorder.fail_sync_in.store(0, Relaxed);
+        false
+    }
+
+    /// Opens the journal, though some die over it.
+    fn reopen(&mut self) {
+        loop {
+            let moments = if self.dice.one_in(4) { 1 + self.dice.below(20) } else { 0 };
+            if self.live(moments, |session| session.open().unwrap()) {
+                break;
+            }
+        }
+        let mut truth = Truth::default();
+        for entry in self.recorder.entries() {
+            if let Entry::Note(note) = entry {
+                truth.apply(&note);
+            }
+        }
+        self.check_reader(&truth).unwrap();
+        assert!(self.journal().next_seq() >= truth.acked);
+    }
+
+    /// A step by chance, which some die over.
+    fn mortal_step(&mut self) {
+        let moments = if self.dice.one_in(3) { 1 + self.dice.below(12) } else { 0 };
+        if self.dice.one_in(9) {
+            self.recorder.fail_sync_in.store(1 + u32::try_from(self.dice.below(3)).unwrap(), Relaxed);
+        }
+        self.recorder.is_hiding.store(self.dice.one_in(2), Relaxed);
+        let path = self.journal().core().front_path.clone();
+        if !self.live(moments, step) {
+            if self.dice.one_in(5) {
+                front::remove(&path);
+            }
+            self.reopen();
+        } else if self.is_failed {
+            if self.dice.one_in(2) {
+                self.close();
+            } else {
+                self.kill();
+            }
+            self.reopen();
+        }
+    }
+}
+
+fn mortal(flush: Flush, seed: u64) -> Vec<Entry> {
+    record(flush, seed, |session| {
+        session.recorder.loss.store(seed << 32 | 1, Relaxed);
+        for _ in 0..60 {
+            session.mortal_step();
+        }
+    })
+}
+
+#[test]
+fn no_death_and_no_failed_sync_breaks_a_promise() {
+    let seeds = if is_long() { 1..150 } else { 1..6 };
+    let effort = if is_long() { Effort { images: 24, ..Effort::SMALL } } else { Effort { images: 4, ..Effort::SMALL } };
+    let mut all = Tally::default();
+    for seed in seeds {
+        let flush = if seed % 3 == 0 { Flush::Never } else { TIMELY };
+        all.add(crash("mortal", flush, seed, &mortal(flush, seed), effort));
+    }
+    all.say("mortal");
+    expect_none(&all);
+}
+
+const EFFORT: Effort = Effort { images: 12, enough: 1, recovery_one_in: 0, ..Effort::SMALL };
+
+/// All deaths of somebody who makes records and cursors durable; the next one does so again, and says that it is done.
+fn deaths(is_hiding: bool) -> Tally {
+    let mut all = Tally::default();
+    for moments in 1..9 {
+        let entries = record(Flush::Never, 1, |session| {
+            session.append(100);
+            session.sync();
+            session.append(3000);
+            // To be marked, it is written.
+            session.delete(&[1], false);
+            session.append(200);
+            session.advance("a", 2);
+            session.recorder.is_hiding.store(is_hiding, Relaxed);
+            if !session.live(moments, Session::sync_cursors) {
+                session.reopen();
+            }
+            session.append(50);
+            session.sync_cursors();
+            session.sync();
+        });
+        all.add(crash("deaths", Flush::Never, 1, &entries, EFFORT));
+    }
+    all
+}
+
+#[test]
+fn what_a_dead_process_has_done_is_not_taken_for_done() {
+    for is_hiding in [false, true] {
+        expect_none(&deaths(is_hiding));
+    }
+    let found = |mistake| making(mistake, || !deaths(true).violations.is_empty());
+    assert!(found(Mistake::DeadCursors), "cursors that are written over");
+    assert!(found(Mistake::DeadSync), "a sync that failed, which nobody was told");
+}
