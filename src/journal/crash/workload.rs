@@ -42,6 +42,8 @@ pub(super) struct Session {
     pub(super) appender: Option<JournalAppender>,
     pub(super) journal: Option<Journal>,
     pub(super) dice: Dice,
+    /// How often it had been recovered when it was opened last.
+    generation: u64,
     /// Nothing is acknowledged any more.
     pub(super) is_failed: bool,
     /// Something is wrong with the files.
@@ -89,6 +91,7 @@ impl Session {
             appender: None,
             journal: None,
             dice,
+            generation: 0,
             is_failed: false,
             is_damaged: false,
         }
@@ -102,8 +105,14 @@ impl Session {
         let (core, recovery) = open::open_on(disk, self.dir.path(), &settings, true)?;
         self.recorder.note(Note::Opened);
         let journal = Journal::of(core, recovery)?;
-        if let Some(recovery) = journal.recovery() {
-            self.recorder.note(Note::Kept(recovery.kept, recovery.salvaged));
+        // Somebody may have recovered it and died over that.
+        let generation = std::mem::replace(&mut self.generation, journal.core().generation);
+        if journal.recovery().is_some() || generation != self.generation {
+            let durable = journal.durable();
+            let (kept, salvaged) = journal
+                .recovery()
+                .map_or((durable, journal.next_seq() - durable), |recovery| (recovery.kept, recovery.salvaged));
+            self.recorder.note(Note::Kept(kept, salvaged));
             self.recorder.note(Note::CursorsKept(journal.cursors()));
             match deleted(&journal) {
                 Ok(seqs) => self.recorder.note(Note::DeletesKept(seqs)),
