@@ -34,7 +34,7 @@ pub(super) struct Effort {
 impl Effort {
     /// A few seconds for some dozen short workloads.
     pub(super) const SMALL: Self =
-        Self { images: 6, recovery_one_in: 10, resume_one_in: 60, real_one_in: 300, has_leftovers: false, enough: 20 };
+        Self { images: 5, recovery_one_in: 12, resume_one_in: 60, real_one_in: 300, has_leftovers: false, enough: 20 };
 
     fn nested(self) -> Self {
         Self { images: 6, recovery_one_in: 0, resume_one_in: 0, real_one_in: 0, ..self }
@@ -199,7 +199,7 @@ impl Explorer<'_> {
 }
 
 /// Opens the image as a journal of the file system and reads it in all ways.
-fn check_real(image: &Image, truth: &Truth) -> Result<(), String> {
+pub(super) fn check_real(image: &Image, truth: &Truth) -> Result<(), String> {
     let dir = tempfile::tempdir_in("/dev/shm").unwrap();
     for (name, content) in &image.0 {
         std::fs::write(dir.path().join(name), &**content).unwrap();

@@ -9,6 +9,7 @@ mod entry;
 mod explore;
 mod flips;
 mod images;
+mod indexes;
 mod memory_disk;
 mod model;
 mod mortal;

@@ -94,7 +94,7 @@ fn mortal(flush: Flush, seed: u64) -> Vec<Entry> {
 
 #[test]
 fn no_death_and_no_failed_sync_breaks_a_promise() {
-    let seeds = if is_long() { 1..150 } else { 1..6 };
+    let seeds = if is_long() { 1..150 } else { 1..4 };
     let effort = if is_long() { Effort { images: 24, ..Effort::SMALL } } else { Effort { images: 4, ..Effort::SMALL } };
     let mut all = Tally::default();
     for seed in seeds {

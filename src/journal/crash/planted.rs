@@ -24,6 +24,8 @@ pub(crate) enum Mistake {
     Proof,
     /// Cursors that a dead process wrote are taken for written.
     DeadCursors,
+    /// A record is where its index says, whichever it is.
+    Index,
     /// What a dead process was about to make durable is not written again.
     DeadSync,
 }
@@ -290,6 +292,15 @@ fn a_failed_sync_is_final_and_believing_a_second_one_is_found() {
         assert_eq!(failures(seed, |_| {}), Vec::<String>::new());
     }
     assert!(!failures(1, |session| session.recorder.is_retrying.store(true, Relaxed)).is_empty(), "told to be durable");
+    for seed in 1..=if is_long() { 40 } else { 1 } {
+        let some = |session: &mut Session| session.recorder.loss.store(session.dice.next() | 1, Relaxed);
+        assert_eq!(failures(seed, some), Vec::<String>::new());
+    }
+    let retrying = |session: &mut Session| {
+        session.recorder.loss.store(5, Relaxed);
+        session.recorder.is_retrying.store(true, Relaxed);
+    };
+    assert!(!failures(1, retrying).is_empty(), "part of it lost, and told to be durable");
     assert!(
         !failures(1, |session| session.recorder.is_caching.store(true, Relaxed)).is_empty(),
         "kept by the cache only"

@@ -276,7 +276,7 @@ impl Case {
         let (repaired, entries, image) = mend(&self.image)?;
         let said: BTreeSet<_> = repaired.lost.iter().flat_map(|&(from, to)| from..to).collect();
         let is_kept = |seq: &&u64| !self.truth.is_deleted(**seq);
-        let is_true = said.difference(&self.left.gone).filter(is_kept).next().is_none();
+        let is_true = !said.difference(&self.left.gone).any(|seq| is_kept(&seq));
         // That there were more records at the ends is said by the control file only, and, after a crash, by nothing.
         let last = self.left.records.last().copied().unwrap_or(0);
         let first = self.left.records.first().copied().unwrap_or(0);
@@ -347,7 +347,7 @@ fn damages(image: &Image) -> Vec<Vec<Damage>> {
 
 #[test]
 fn no_crash_of_a_repair_costs_more_than_the_damage() {
-    let (budget, one_in) = if is_long() { (24, 1) } else { (2, 4) };
+    let (budget, one_in) = if is_long() { (24, 1) } else { (2, 7) };
     let (mut seen, mut wrong, mut count, mut dice) = (HashSet::new(), Vec::new(), 0, Dice::new(1));
     for is_closed in [false, true] {
         let sound = worn(is_closed);

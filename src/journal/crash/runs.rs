@@ -180,7 +180,7 @@ fn deleted(session: &mut Session) {
 
 /// Cursors that come, go and go back.
 fn moved(session: &mut Session) {
-    for count in 0..10 {
+    for count in 0..7 {
         session.append(9000);
         session.append(9000);
         let end = session.journal().next_seq();
@@ -207,7 +207,7 @@ fn aged(session: &mut Session) {
     session.close();
     session.retain.age = Some(Duration::from_nanos(1));
     session.open().unwrap();
-    for count in 0..14 {
+    for count in 0..9 {
         for _ in 0..3 {
             session.append(12_000);
         }
