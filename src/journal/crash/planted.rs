@@ -5,7 +5,8 @@
 
 use super::explore::Effort;
 use super::recording::{Entry, InodeId, Note};
-use super::runs::{SCRIPTS, TIMELY, crash, is_long, record};
+use super::runs::{TIMELY, crash, is_long, record};
+use super::scripts::SCRIPTS;
 use super::workload::Session;
 use crate::journal::settings::Flush;
 use std::cell::Cell;
