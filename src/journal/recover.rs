@@ -95,7 +95,9 @@ pub(crate) fn sweep(disk: &dyn Disk, names: &Names) -> Result<(), JournalError> 
 fn retire(disk: &dyn Disk, mut files: Vec<FileInfo>, oldest: u64) -> Result<Vec<FileInfo>, JournalError> {
     let retained = first_retained(disk, &files, oldest)?;
     for file in files.drain(..retained) {
-        disk.remove(&file.name).map_err(|error| JournalError::os("removing", &file.name, error))?;
+        // One after the other, so that none is ever missing between two that are there.
+        let removed = disk.remove(&file.name).and_then(|()| disk.sync());
+        removed.map_err(|error| JournalError::os("removing", &file.name, error))?;
     }
     Ok(files)
 }

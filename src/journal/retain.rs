@@ -124,5 +124,7 @@ fn retire(core: &Core, first: u64) -> Result<(), JournalError> {
     for beside in [core.names.index(first), core.names.marks(first)] {
         let _ = core.disk.remove(&beside);
     }
-    core.disk.remove(&name).map_err(os("removing"))
+    core.disk.remove(&name).map_err(os("removing"))?;
+    // One after the other, so that none is ever missing between two that are there.
+    core.disk.sync().map_err(os("syncing the directory of"))
 }

@@ -154,6 +154,11 @@ fn a_sync_of_the_directory_left_out_is_found() {
             && scene.is_naming(at, "spare")
     };
     assert!(is_found("pruned", is_recycling), "after a file became a spare");
+    let is_removal = |scene: &Scene, at: usize| {
+        scene.entries[at] == Entry::SyncNames
+            && matches!(&scene.entries[at - 1], Entry::Remove(name) if name.ends_with(".log"))
+    };
+    assert!(is_found("holed", is_removal), "between two files that go");
 }
 
 /// The sync of the spare's zeroes, and that of the directory after it got its name, are there for speed: the header's

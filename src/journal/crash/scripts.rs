@@ -2,6 +2,7 @@
 
 use super::runs::TIMELY;
 use super::workload::Session;
+use crate::journal::files;
 use crate::journal::settings::Flush;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -235,7 +236,25 @@ fn emptied(session: &mut Session) {
     session.tend();
 }
 
-pub(super) const SCRIPTS: [Script; 16] = [
+/// The story: two files went, and of that a crash left only that the second one was gone. As the file behind them had been
+/// emptied, and its cursors with it, the first one was kept, and the second one missed.
+fn holed(session: &mut Session) {
+    for _ in 0..22 {
+        session.append(9000);
+        session.sync();
+    }
+    let core = session.journal().core();
+    let firsts = files::firsts(&*core.disk, &core.names).unwrap();
+    session.delete(&(firsts[2]..firsts[3]).collect::<Vec<_>>(), true);
+    session.prepare_ahead();
+    session.prune(firsts[1]);
+    session.prune(firsts[2]);
+    session.append(100);
+    session.sync();
+}
+
+pub(super) const SCRIPTS: [Script; 17] = [
+    ("holed", TIMELY, holed),
     ("moved", TIMELY, moved),
     ("aged", TIMELY, aged),
     ("emptied", TIMELY, emptied),
