@@ -71,6 +71,15 @@ impl Operation for JournalOperation {
         self.every
     }
 
+    fn is_every_visible(&self) -> bool {
+        true
+    }
+
+    fn long(&self) -> std::time::Duration {
+        // Who finds that a flush is under way looks after 5 ms whether its process died.
+        std::time::Duration::from_millis(50)
+    }
+
     fn stage(&self) -> Result<Box<dyn Stage + '_>> {
         Ok(Box::new(JournalStage::set(self)?))
     }
@@ -235,6 +244,10 @@ fn check_names(dir: &Path) -> Result<()> {
 impl Stage for JournalStage<'_> {
     fn play(&self) -> Result<u64> {
         (self.operation.play)(self)
+    }
+
+    fn files(&self) -> Option<&Path> {
+        Some(self.place.path())
     }
 
     fn meanwhile(&mut self) -> Result<()> {

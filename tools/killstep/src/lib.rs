@@ -16,6 +16,8 @@ pub mod stage;
 pub mod sweep;
 pub mod told;
 pub mod victim;
+pub mod visible;
+pub mod world;
 
 mod arena_stage;
 mod journal_play;
@@ -25,13 +27,18 @@ mod log_play;
 mod log_stage;
 mod log_survivors;
 mod log_table;
+mod memory;
 mod replica_play;
 mod replica_stage;
 mod slot_play;
 mod slot_stage;
 mod slot_table;
 
+use crate::memory::Memory;
 use crate::stage::Operation;
+
+#[global_allocator]
+static MEMORY: Memory = Memory;
 
 /// All operations.
 pub fn operations() -> Vec<Box<dyn Operation>> {

@@ -1,7 +1,8 @@
 //! What a sweep found.
 
+use crate::route::Path;
 use crate::stage::Aftermath;
-use std::fmt::{self, Write as _};
+use std::fmt;
 use std::time::Duration;
 
 /// Something that must not be.
@@ -22,8 +23,14 @@ pub struct Report {
     pub name: &'static str,
     /// Instructions from mark to mark.
     pub instructions: usize,
+    /// Those that others can see.
+    pub visible: usize,
+    /// Of the others: those of stretches which were found to change nothing that others see.
+    pub unseen: u64,
     /// Victims.
     pub victims: usize,
+    /// Of these: right before, or right behind, an instruction that others can see.
+    pub beside_visible: usize,
     /// Those that went another way than the one that was recorded, and were stepped anew.
     pub detours: usize,
     /// What must not be.
@@ -39,11 +46,14 @@ pub struct Report {
 }
 
 impl Report {
-    pub(crate) fn new(name: &'static str, instructions: usize) -> Self {
+    pub(crate) fn new(name: &'static str, path: &Path) -> Self {
         Self {
             name,
-            instructions,
+            instructions: path.len(),
+            visible: path.visible(),
+            unseen: path.compared().1,
             victims: 0,
+            beside_visible: 0,
             detours: 0,
             violations: Vec::new(),
             took: Duration::ZERO,
@@ -53,8 +63,9 @@ impl Report {
         }
     }
 
-    pub(crate) fn enter(&mut self, executed: usize, aftermath: Aftermath) {
+    pub(crate) fn enter(&mut self, executed: usize, is_beside_visible: bool, aftermath: Aftermath) {
         self.victims += 1;
+        self.beside_visible += usize::from(is_beside_visible);
         self.outcomes.extend(aftermath.is_there.map(|is_there| (executed, is_there)));
         self.recoveries.push(aftermath.recovery);
     }
@@ -107,33 +118,30 @@ fn us(time: Duration) -> String {
     format!("{:.1}", time.as_secs_f64() * 1e6)
 }
 
-/// The reports of killed victims as a table of Markdown.
-pub fn killed(reports: &[Report]) -> String {
-    let mut table = String::from(
-        "| operation | instructions | kills | not there | there | there after | violations | recovery p50 (us) | longest, repeatable (us) | longest (us) |\n\
-         |---|---:|---:|---:|---:|---:|---:|---:|---:|---:|\n",
-    );
-    for report in reports {
-        let (there, not_there) = report.outcomes();
-        let [middle, repeatable, longest] = report.recovery().map(us);
-        let turn = report.turn().map_or_else(|| "-".to_owned(), |turn| turn.to_string());
-        let Report { name, instructions, victims, violations, .. } = report;
-        let violations = violations.len();
-        // Writing to a string does not fail.
-        let _ = writeln!(
-            table,
-            "| {name} | {instructions} | {victims} | {not_there} | {there} | {turn} | {violations} | {middle} | {repeatable} | {longest} |"
-        );
-    }
-    table
+/// What a table of killed victims begins with, of Markdown.
+pub const KILLED: &str = "\
+| operation | instructions | visible | checked unseen | kills | beside visible | not there | there | there after | violations | recovery p50 (us) | longest, repeatable (us) | longest (us) | s |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
+
+/// What a table of stopped victims begins with.
+pub const STOPPED: &str = "\
+| operation | instructions | stops | violations |
+|---|---:|---:|---:|";
+
+/// Its row in the table of killed victims.
+pub fn killed(report: &Report) -> String {
+    let (there, not_there) = report.outcomes();
+    let [middle, repeatable, longest] = report.recovery().map(us);
+    let turn = report.turn().map_or_else(|| "-".to_owned(), |turn| turn.to_string());
+    let Report { name, instructions, visible, unseen, victims, beside_visible, violations, .. } = report;
+    let (violations, took) = (violations.len(), report.took.as_secs());
+    format!(
+        "| {name} | {instructions} | {visible} | {unseen} | {victims} | {beside_visible} | {not_there} | {there} | {turn} | {violations} | {middle} | {repeatable} | {longest} | {took} |"
+    )
 }
 
-/// The reports of stopped victims as a table of Markdown.
-pub fn stopped(reports: &[Report]) -> String {
-    let mut table = String::from("| operation | instructions | stops | violations |\n|---|---:|---:|---:|\n");
-    for Report { name, instructions, victims, violations, .. } in reports {
-        // Writing to a string does not fail.
-        let _ = writeln!(table, "| {name} | {instructions} | {victims} | {} |", violations.len());
-    }
-    table
+/// Its row in the table of stopped victims.
+pub fn stopped(report: &Report) -> String {
+    let Report { name, instructions, victims, violations, .. } = report;
+    format!("| {name} | {instructions} | {victims} | {} |", violations.len())
 }

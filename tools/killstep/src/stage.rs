@@ -2,6 +2,7 @@
 
 use crate::route::End;
 use anyhow::Result;
+use std::path::Path;
 use std::time::Duration;
 
 /// The name that every victim takes.
@@ -32,6 +33,11 @@ pub trait Stage {
     /// # Errors
     /// What the operation fails with.
     fn play(&self) -> Result<u64>;
+
+    /// Where its files are, if it has any.
+    fn files(&self) -> Option<&Path> {
+        None
+    }
 
     /// While the victim stands before the operation.
     ///
@@ -81,6 +87,17 @@ pub trait Operation {
 
     /// Every how many instructions a victim is killed, where all would be too many.
     fn every(&self) -> usize;
+
+    /// Whether a victim is killed right before and right behind every instruction that others can see, whatever
+    /// [`Operation::every`] says of the others.
+    fn is_every_visible(&self) -> bool {
+        false
+    }
+
+    /// A recovery that takes longer is tried again.
+    fn long(&self) -> Duration {
+        Duration::from_micros(500)
+    }
 
     /// Makes its stage.
     ///

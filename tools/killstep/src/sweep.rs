@@ -19,9 +19,10 @@ pub enum Mode {
 
 /// Of victims that are stopped, every how manyth is waited for as long as an appender does unless told otherwise.
 const PATIENT_EVERY: usize = 49;
-/// What takes longer is tried again, so many times in all.
-const LONG: Duration = Duration::from_micros(500);
+/// What takes long is tried again, so many times in all.
 const TRIES: u32 = 4;
+/// Victims that may go another way before one is stepped.
+const ARRIVALS: usize = 5;
 /// Violations after which the rest of an operation is left.
 const ENOUGH: usize = 5;
 
@@ -30,11 +31,12 @@ const ENOUGH: usize = 5;
 pub struct Sweep {
     /// What is done.
     pub mode: Mode,
-    /// Every how many instructions; more where the operation says so.
+    /// Every how many instructions; more where the operation says so. Those that others can see are all taken where it
+    /// says that.
     pub every: usize,
     /// The first instruction, modulo `every`.
     pub first: usize,
-    /// Victims at most; the instructions between are skipped.
+    /// Victims at most, evenly from all that would be.
     pub most: Option<usize>,
 }
 
@@ -58,22 +60,20 @@ impl<'o> Scene<'o> {
 }
 
 impl Sweep {
-    /// Sweeps one operation.
+    /// Sweeps one operation. `progress` is told how many victims there were, and how many there are to be.
     ///
     /// # Errors
     /// What is wrong before the first victim; what is wrong later is in the report.
-    pub fn run(&self, operation: &dyn Operation) -> Result<Report> {
+    pub fn run(&self, operation: &dyn Operation, mut progress: impl FnMut(usize, usize)) -> Result<Report> {
         let started = Instant::now();
         let told = Told::new()?;
         let path = record(operation, &told)?;
-        let mut report = Report::new(operation.name(), path.len());
-        let every = self.stride(operation, path.len());
-        let first = self.first % every;
-        // The last one stands behind the last instruction.
-        let all = (first..path.len()).step_by(every).chain([path.len()]);
-        for (nth, executed) in all.enumerate() {
+        let mut report = Report::new(operation.name(), &path);
+        let all = self.targets(operation, &path);
+        for (nth, &executed) in all.iter().enumerate() {
+            progress(nth, all.len());
             match self.several(operation, &told, &path, executed, nth, &mut report) {
-                Ok(aftermath) => report.enter(executed, aftermath),
+                Ok(aftermath) => report.enter(executed, path.is_beside_visible(executed), aftermath),
                 Err(error) => {
                     let ip = path.ip(executed);
                     report.violations.push(Violation { executed, ip, what: format!("{error:#}") });
@@ -90,9 +90,22 @@ impl Sweep {
         Ok(report)
     }
 
-    fn stride(&self, operation: &dyn Operation, instructions: usize) -> usize {
-        let every = self.every.max(operation.every());
-        self.most.map_or(every, |most| every.max(instructions.div_ceil(most.max(1)))).max(1)
+    /// After how many instructions victims are met.
+    fn targets(&self, operation: &dyn Operation, path: &Path) -> Vec<usize> {
+        let every = self.every.max(operation.every()).max(1);
+        let first = self.first % every;
+        let is_meant = |executed: usize| {
+            (operation.is_every_visible() && path.is_beside_visible(executed))
+                || executed.checked_sub(first).is_some_and(|from| from.is_multiple_of(every))
+        };
+        let mut all: Vec<_> = (0..path.len()).filter(|&executed| is_meant(executed)).collect();
+        if let Some(most) = self.most {
+            let every = all.len().div_ceil(most.max(1)).max(1);
+            all = all.into_iter().skip(self.first % every).step_by(every).collect();
+        }
+        // The last one stands behind the last instruction.
+        all.push(path.len());
+        all
     }
 
     /// One victim; another one if the survivors took long, which may be because others had the processor.
@@ -109,7 +122,7 @@ impl Sweep {
         let mut best = self.one(operation, told, path, executed, nth, report)?;
         for _ in 1..TRIES {
             report.longest = report.longest.max(best.recovery);
-            if best.recovery < LONG {
+            if best.recovery < operation.long() {
                 break;
             }
             let again = self.one(operation, told, path, executed, nth, report)?;
@@ -157,8 +170,8 @@ fn record(operation: &dyn Operation, told: &Told) -> Result<Path> {
         victim.kill()?;
         stage.after_death().context("killed before the operation")?;
     }
-    let Scene { mut victim, stage: _stage } = Scene::set(operation, told)?;
-    Path::record(&mut victim, operation.end())
+    let Scene { mut victim, stage } = Scene::set(operation, told)?;
+    Path::record_in(&mut victim, operation.end(), stage.files()).context("stepping through it")
 }
 
 /// A victim that has executed so many instructions.
@@ -171,11 +184,15 @@ fn arrive<'o>(
 ) -> Result<Scene<'o>> {
     // Not where one that went another way would sleep.
     if operation.end() == End::Mark {
-        let mut scene = Scene::set(operation, told)?;
-        if scene.victim.follow(&path.route_to(executed))? {
-            return Ok(scene);
+        let route = path.route_to(executed);
+        // One that went another way did so by chance, if the next one does not.
+        for _ in 0..ARRIVALS {
+            let mut scene = Scene::set(operation, told)?;
+            if scene.victim.follow(&route)? {
+                return Ok(scene);
+            }
         }
-        // It went another way: a new one, every step counted.
+        // Every step counted.
         report.detours += 1;
     }
     let mut scene = Scene::set(operation, told)?;

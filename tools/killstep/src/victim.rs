@@ -4,6 +4,7 @@
 //! one are those of the next. The process that forks must have one thread only.
 #![allow(unsafe_code, reason = "fork, _exit, a breakpoint instruction")]
 
+use crate::memory;
 use crate::route::Route;
 use anyhow::{Context, Result, bail, ensure};
 use nix::libc;
@@ -18,6 +19,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const PANICKED: i32 = 101;
 /// `futex`, of the system calls (x86_64).
 const SYS_FUTEX: u64 = 202;
+/// `fdatasync`.
+const SYS_FDATASYNC: u64 = 75;
 /// The instruction `syscall`, as the lowest bytes of a word.
 const SYSCALL: i64 = 0x050f;
 /// In debug register 7: breakpoint 0 is on, for execution.
@@ -49,7 +52,7 @@ impl Victim {
         // SAFETY: the caller has no other threads, so that the child may do what it likes; it ends by `_exit`.
         match unsafe { fork() }.context("fork")? {
             ForkResult::Child => {
-                let traced = ptrace::traceme().is_ok();
+                let traced = memory::begin() && ptrace::traceme().is_ok();
                 let done = traced && catch_unwind(AssertUnwindSafe(play)).is_ok();
                 // SAFETY: ends the process, without what its parent registered for its own end.
                 unsafe { libc::_exit(if done { 0 } else { PANICKED }) }
@@ -97,6 +100,34 @@ impl Victim {
         Ok(text & 0xffff == SYSCALL)
     }
 
+    /// All that its next instruction computes with, but for vectors.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn registers(&self) -> Result<libc::user_regs_struct> {
+        Ok(ptrace::getregs(self.pid)?)
+    }
+
+    /// Whether it stands behind a mark, with these registers.
+    pub fn is_at_mark(&self, registers: &libc::user_regs_struct) -> bool {
+        registers.rip == self.behind_mark
+    }
+
+    /// Goes on until it is about to sync a file.
+    ///
+    /// # Errors
+    /// What the system says; a child that ended, or came to a mark, before.
+    pub fn resume_to_sync(&mut self) -> Result<()> {
+        loop {
+            ptrace::syscall(self.pid, None)?;
+            self.wait()?;
+            if self.register(offset_of!(libc::user, regs.orig_rax))? == SYS_FDATASYNC {
+                return Ok(());
+            }
+            ensure!(!self.is_behind_mark()?, "it syncs nothing");
+        }
+    }
+
     fn register(&self, offset: usize) -> Result<u64> {
         Ok(ptrace::read_user(self.pid, offset as ptrace::AddressType)?.cast_unsigned())
     }
@@ -124,7 +155,7 @@ impl Victim {
     /// # Errors
     /// What the system says; a child that ended.
     pub fn follow(&mut self, route: &Route) -> Result<bool> {
-        if let Some(breakpoint) = route.breakpoint {
+        for breakpoint in [route.anchor, route.breakpoint].into_iter().flatten() {
             self.set_breakpoint(Some(breakpoint.ip))?;
             for _ in 0..breakpoint.hits {
                 self.resume()?;
