@@ -20,8 +20,12 @@ pub mod visible;
 pub mod world;
 
 mod arena_stage;
+mod companion;
+mod journal_before;
+mod journal_look;
 mod journal_play;
 mod journal_stage;
+mod journal_table;
 mod lines;
 mod log_play;
 mod log_stage;
@@ -47,7 +51,7 @@ pub fn operations() -> Vec<Box<dyn Operation>> {
         slot_table::operations(),
         replica_stage::operations(),
         arena_stage::operations(),
-        journal_stage::operations(),
+        journal_table::operations(),
     ];
     all.into_iter().flatten().collect()
 }
