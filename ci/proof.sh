@@ -15,8 +15,6 @@ parts=("${@:-${all[@]}}")
 proof=target/proof
 report=$proof/report.md
 failed=()
-# A copy by `rep` counts as one instruction only where it is not stepped through byte by byte.
-whole=glibc.cpu.x86_rep_stosb_threshold=1000000000:glibc.cpu.x86_rep_movsb_threshold=1000000000
 mkdir -p "$proof"
 
 # Appends to the report.
@@ -42,7 +40,7 @@ lines() { say '```'; table "$1" "$2"; say '```'; }
 run() {
     case $1 in
         kill)
-            part kill "Killed at every instruction" env GLIBC_TUNABLES="$whole" cargo run --release -q -p killstep -- --mode kill --markdown
+            part kill "Killed at every instruction" cargo run --release -q -p killstep -- --mode kill --markdown
             table kill '^(\||VIOLATION)' ;;
         stop)
             part stop "Stopped at every instruction" cargo run --release -q -p killstep -- --mode stop --markdown

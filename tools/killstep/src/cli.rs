@@ -55,7 +55,7 @@ pub(crate) fn main() -> ExitCode {
     if var_os(TUNABLES).is_none() {
         // It takes effect when a program begins. Comes back only if that is impossible; then it takes more steps.
         let again = current_exe().map(|this| Command::new(this).args(args_os().skip(1)).env(TUNABLES, PLAIN).exec());
-        eprintln!("killstep: beginning again with {TUNABLES}: {:?}", again);
+        eprintln!("killstep: beginning again with {TUNABLES}: {again:?}");
     }
     match run(&cli) {
         Ok(true) => ExitCode::SUCCESS,

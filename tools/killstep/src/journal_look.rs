@@ -59,7 +59,7 @@ impl JournalStage<'_> {
         let brings = self.operation.brings;
         match self.operation.others {
             // The two files that were newest before the operation are kept, or the one behind them.
-            Others::SurvivorRecycling => ensure!(oldest >= 1 + FULL.len() as u64 && oldest <= self.before as u64),
+            Others::SurvivorRecycling => ensure!(oldest > FULL.len() as u64 && oldest <= self.before as u64),
             _ => ensure!(oldest == 0 || (brings == Brings::Pruned && oldest == PRUNED), "{oldest} is the oldest"),
         }
         let lost: &[u64] = match (self.operation.others, brings) {

@@ -28,7 +28,7 @@ pub(crate) struct JournalStage<'o> {
     pub(crate) lens: Vec<usize>,
     /// So many of them must be there.
     pub(crate) least: usize,
-    /// So many there were before the operation.
+    /// So many there were before the operation came to its end, or its victim's.
     pub(crate) before: usize,
     place: TempDir,
 }
@@ -180,6 +180,7 @@ impl Stage for JournalStage<'_> {
         }
         // Who flushes is waited for; appends are not, as long as there is room in memory.
         self.append_only()?;
+        self.before = self.lens.len();
         let journal = self.survivor.as_ref().map(|(_, journal)| journal.clone());
         journal.map_or(Ok(()), |journal| self.read(&journal).map(drop))
     }

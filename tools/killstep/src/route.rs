@@ -167,12 +167,14 @@ impl Path {
         let best = candidates.min();
         let straight = anchor.map(|anchor| executed - anchor);
         match (best, straight) {
-            (Some((cost, at, hits)), straight) if straight.is_none_or(|steps| cost + BREAKPOINT_STEPS < steps) => Route {
-                anchor: anchor.map(|anchor| breakpoint(anchor, 1)),
-                breakpoint: Some(breakpoint(at, hits)),
-                steps: executed - at,
-                ..plain
-            },
+            (Some((cost, at, hits)), straight) if straight.is_none_or(|steps| cost + BREAKPOINT_STEPS < steps) => {
+                Route {
+                    anchor: anchor.map(|anchor| breakpoint(anchor, 1)),
+                    breakpoint: Some(breakpoint(at, hits)),
+                    steps: executed - at,
+                    ..plain
+                }
+            }
             (_, Some(steps)) => Route { anchor: anchor.map(|anchor| breakpoint(anchor, 1)), steps, ..plain },
             _ => plain,
         }
