@@ -5,6 +5,8 @@
 //! with SIGKILL, or stopped and let go on later; then those who survive go on, and look at everything. Each child
 //! has a log of its own.
 //!
+//! Operations of a journal have too many for that: of these, all that others can see ([`visible`]), and some of the rest.
+//!
 //! For x86_64; elsewhere there is nothing in here.
 
 #![cfg(target_arch = "x86_64")]

@@ -120,8 +120,8 @@ fn us(time: Duration) -> String {
 
 /// What a table of killed victims begins with, of Markdown.
 pub const KILLED: &str = "\
-| operation | instructions | visible | checked unseen | kills | beside visible | not there | there | there after | violations | recovery p50 (us) | longest, repeatable (us) | longest (us) | s |
-|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
+| operation | instructions | visible | checked unseen | kills | beside visible | detours | not there | there | there after | violations | recovery p50 (us) | longest, repeatable (us) | longest (us) | s |
+|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|";
 
 /// What a table of stopped victims begins with.
 pub const STOPPED: &str = "\
@@ -133,10 +133,10 @@ pub fn killed(report: &Report) -> String {
     let (there, not_there) = report.outcomes();
     let [middle, repeatable, longest] = report.recovery().map(us);
     let turn = report.turn().map_or_else(|| "-".to_owned(), |turn| turn.to_string());
-    let Report { name, instructions, visible, unseen, victims, beside_visible, violations, .. } = report;
+    let Report { name, instructions, visible, unseen, victims, beside_visible, detours, violations, .. } = report;
     let (violations, took) = (violations.len(), report.took.as_secs());
     format!(
-        "| {name} | {instructions} | {visible} | {unseen} | {victims} | {beside_visible} | {not_there} | {there} | {turn} | {violations} | {middle} | {repeatable} | {longest} | {took} |"
+        "| {name} | {instructions} | {visible} | {unseen} | {victims} | {beside_visible} | {detours} | {not_there} | {there} | {turn} | {violations} | {middle} | {repeatable} | {longest} | {took} |"
     )
 }
 

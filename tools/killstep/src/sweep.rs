@@ -22,7 +22,7 @@ const PATIENT_EVERY: usize = 49;
 /// What takes long is tried again, so many times in all.
 const TRIES: u32 = 4;
 /// Victims that may go another way before one is stepped.
-const ARRIVALS: usize = 5;
+const ARRIVALS: usize = 20;
 /// Violations after which the rest of an operation is left.
 const ENOUGH: usize = 5;
 
