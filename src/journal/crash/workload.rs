@@ -244,8 +244,11 @@ impl Session {
     pub(super) fn tend(&mut self) {
         let core = self.journal().core();
         let retained = core.leading(|| Flusher::retain(core)).unwrap();
-        let indexed = core.index_ahead();
-        self.told(retained.and(indexed));
+        let indexed = retained.and_then(|()| {
+            while core.index_ahead()? {}
+            Ok(())
+        });
+        self.told(indexed);
     }
 
     /// As the thread does that a process may have.
