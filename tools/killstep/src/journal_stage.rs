@@ -141,6 +141,15 @@ impl<'o> JournalStage<'o> {
     }
 }
 
+impl Drop for JournalStage<'_> {
+    fn drop(&mut self) {
+        if self.operation.others == Others::Damaged {
+            // The front of a repair is where those of all are. One whose victim went another way is left: this sweeps it.
+            let _ = Journal::repair(self.dir(), "");
+        }
+    }
+}
+
 impl Stage for JournalStage<'_> {
     fn play(&self) -> Result<u64> {
         (self.operation.play)(self)
