@@ -23,8 +23,9 @@ use crate::sys::disk::is_full;
 use std::io;
 use std::sync::Arc;
 
-/// Bytes framed before they are written: few enough to be in the core's own cache when the kernel copies them.
-pub(crate) const BLOCK: usize = 64 << 10;
+/// Bytes framed before they are written: few enough to be in the core's own cache when the kernel copies them, enough for
+/// its pages to be large ones.
+pub(crate) const BLOCK: usize = 512 << 10;
 /// Bytes that one flush writes at most: who waits for its beginning must not wait for all that follows.
 pub(crate) const MAX_FLUSH_BYTES: u64 = 16 << 20;
 /// Bytes of a mark's frame.
