@@ -1,12 +1,9 @@
 //! What is appended is read, from memory and from files, before and after reopening.
 
+use crate::files::{small, still};
 use shmlog::{Flush, Journal, JournalBuilder, JournalError, Start};
 use std::path::Path;
 use std::time::Duration;
-
-fn small() -> JournalBuilder {
-    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10)
-}
 
 fn bytes_of(seq: u64) -> Vec<u8> {
     let len = seq.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 57;
@@ -55,13 +52,13 @@ fn what_was_appended_is_there_after_reopening() {
 #[test]
 fn an_appender_without_a_thread_makes_its_own_room() {
     let dir = tempfile::tempdir().unwrap();
-    fill(dir.path(), &small().thread(false), 0, 20_000);
+    fill(dir.path(), &still(), 0, 20_000);
 }
 
 #[test]
 fn durable_is_what_was_synced() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = small().thread(false).open(dir.path()).unwrap();
+    let journal = still().open(dir.path()).unwrap();
     let mut appender = journal.appender().unwrap();
     assert_eq!(journal.durable(), 0);
     appender.append(b"one").unwrap();

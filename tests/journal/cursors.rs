@@ -1,17 +1,14 @@
 //! Named cursors: shared, kept, never ahead.
 
-use shmlog::{Flush, Journal, JournalBuilder, JournalError, Start};
+use crate::files::still;
+use shmlog::{Flush, JournalError, Start};
 use std::time::Duration;
-
-fn small() -> JournalBuilder {
-    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10).thread(false)
-}
 
 #[test]
 fn cursors_are_shared_and_kept() {
     let dir = tempfile::tempdir().unwrap();
     {
-        let journal = small().open(dir.path()).unwrap();
+        let journal = still().open(dir.path()).unwrap();
         let mut appender = journal.appender().unwrap();
         for number in 0..100_u64 {
             appender.append_value(&number).unwrap();
@@ -28,21 +25,21 @@ fn cursors_are_shared_and_kept() {
         a.sync().unwrap();
         assert_eq!(journal.durable(), 100, "what is below a cursor is durable when it is");
     }
-    let journal = small().open(dir.path()).unwrap();
+    let journal = still().open(dir.path()).unwrap();
     assert_eq!(journal.cursors(), [("a".to_owned(), 30), ("b".to_owned(), 100)]);
     let b = journal.cursor("b").unwrap();
     journal.cursor("b").unwrap().remove().unwrap();
     assert!(matches!(b.get(), Err(JournalError::NoCursor { .. })));
     drop(journal);
     drop(b);
-    assert_eq!(small().open(dir.path()).unwrap().cursors(), [("a".to_owned(), 30)]);
+    assert_eq!(still().open(dir.path()).unwrap().cursors(), [("a".to_owned(), 30)]);
 }
 
 #[test]
 fn cursors_survive_files_that_are_full_and_given_up() {
     let dir = tempfile::tempdir().unwrap();
     {
-        let journal = small().flush(Flush::After(Duration::from_millis(1))).open(dir.path()).unwrap();
+        let journal = still().flush(Flush::After(Duration::from_millis(1))).open(dir.path()).unwrap();
         let cursor = journal.cursor("far").unwrap();
         let mut appender = journal.appender().unwrap();
         for _ in 0..20 {
@@ -55,7 +52,7 @@ fn cursors_survive_files_that_are_full_and_given_up() {
         }
         assert_eq!(journal.oldest(), 2000);
     }
-    let journal = small().open(dir.path()).unwrap();
+    let journal = still().open(dir.path()).unwrap();
     assert_eq!(journal.cursors(), [("far".to_owned(), 2000)]);
     assert!(matches!(journal.reader(Start::First), Err(JournalError::Lagged { missed: 2000, next: 2000 })));
 }
@@ -63,7 +60,7 @@ fn cursors_survive_files_that_are_full_and_given_up() {
 #[test]
 fn names_and_numbers_of_cursors_are_bounded() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = small().open(dir.path()).unwrap();
+    let journal = still().open(dir.path()).unwrap();
     for bad in ["", "a name of more than 32 bytes is no name", "a\0b"] {
         assert!(matches!(journal.cursor(bad), Err(JournalError::Setting { key: "cursor", .. })), "{bad:?}");
     }
@@ -77,5 +74,5 @@ fn names_and_numbers_of_cursors_are_bounded() {
     appender.append_durable(&vec![1; appender.limit_bytes()]).unwrap();
     drop(appender);
     drop(journal);
-    assert_eq!(small().open(dir.path()).unwrap().cursors().len(), 256);
+    assert_eq!(still().open(dir.path()).unwrap().cursors().len(), 256);
 }

@@ -1,19 +1,15 @@
 //! Deleting single records.
 
-use crate::files::{first_of, logs};
-use shmlog::{Journal, JournalBuilder, JournalError, Start};
+use crate::files::{first_of, logs, still};
+use shmlog::{Journal, JournalError, Start};
 use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 const COUNT: u64 = 600;
 
-fn small() -> JournalBuilder {
-    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10).thread(false)
-}
-
 fn filled(dir: &Path) -> Journal {
-    let journal = small().open(dir).unwrap();
+    let journal = still().open(dir).unwrap();
     let mut appender = journal.appender().unwrap();
     for number in 0..COUNT {
         appender.append(&[number.to_le_bytes()[0]; 400]).unwrap();
@@ -46,7 +42,7 @@ fn deleted_records_are_gone_for_everybody_and_for_good() {
     let deleted: BTreeSet<u64> = (0..COUNT).filter(|seq| seq % 7 == 3 || (200..230).contains(seq)).collect();
     {
         let journal = filled(dir.path());
-        let other = small().open(dir.path()).unwrap();
+        let other = still().open(dir.path()).unwrap();
         let mut reading = other.reader(Start::First).unwrap();
         assert_eq!(reading.try_next().unwrap().unwrap().seq(), 0);
         let list: Vec<_> = deleted.iter().copied().collect();
@@ -64,7 +60,7 @@ fn deleted_records_are_gone_for_everybody_and_for_good() {
         let seq = appender.append(&[COUNT.to_le_bytes()[0]; 400]).unwrap();
         assert_eq!(other.delete(&[seq, seq]).unwrap(), 1);
     }
-    let journal = small().open(dir.path()).unwrap();
+    let journal = still().open(dir.path()).unwrap();
     let mut all = deleted.clone();
     all.insert(COUNT);
     check(&journal, &all);
@@ -91,7 +87,7 @@ fn a_file_of_deleted_records_gives_its_room_back() {
     assert_eq!(journal.oldest(), before[1].0);
     check(&journal, &third.iter().copied().collect());
     drop(journal);
-    let journal = small().open(dir.path()).unwrap();
+    let journal = still().open(dir.path()).unwrap();
     check(&journal, &third.iter().copied().collect());
     assert_eq!(Journal::verify(dir.path(), "", |_| {}).unwrap().problems, []);
 }
@@ -113,7 +109,7 @@ fn what_can_not_be_deleted_is_said() {
 #[test]
 fn a_mark_does_not_outlive_its_record() {
     let (dir, image) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let journal = small().open(dir.path()).unwrap();
+    let journal = still().open(dir.path()).unwrap();
     let mut appender = journal.appender().unwrap();
     for number in 0..10_u8 {
         appender.append(&[number; 400]).unwrap();
@@ -127,7 +123,7 @@ fn a_mark_does_not_outlive_its_record() {
     let file = std::fs::File::options().write(true).open(image.path().join("00000000000000000000.log")).unwrap();
     let sixth = 4096 + 32 + 8 + 5 * 408;
     std::os::unix::fs::FileExt::write_all_at(&file, &[0; 5 * 408], sixth).unwrap();
-    let recovered = small().open(image.path()).unwrap();
+    let recovered = still().open(image.path()).unwrap();
     assert_eq!(recovered.recovery().unwrap().kept, 5);
     let mut appender = recovered.appender().unwrap();
     for number in 5..10_u8 {

@@ -1,8 +1,19 @@
-//! The files of a journal, as tests look at them and damage them.
+//! Small journals and their files, as tests look at them and damage them.
 
+use shmlog::{Journal, JournalBuilder};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+
+/// Of a journal with small files and a small front.
+pub fn small() -> JournalBuilder {
+    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10)
+}
+
+/// The same, without a thread.
+pub fn still() -> JournalBuilder {
+    small().thread(false)
+}
 
 /// Those with this ending, in order.
 pub fn of_kind(dir: &Path, kind: &str) -> Vec<PathBuf> {

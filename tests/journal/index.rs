@@ -1,16 +1,12 @@
 //! Indexes are made when files are full, and never trusted.
 
 use crate::common::eventually;
-use crate::files::of_kind;
-use shmlog::{Journal, JournalBuilder, Start};
+use crate::files::{of_kind, small, still};
+use shmlog::Start;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 const COUNT: u64 = 2000;
-
-fn small() -> JournalBuilder {
-    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10)
-}
 
 /// A journal whose full files have indexes.
 fn indexed() -> tempfile::TempDir {
@@ -29,7 +25,7 @@ fn indexed() -> tempfile::TempDir {
 }
 
 fn check(dir: &Path) {
-    let journal = small().thread(false).open(dir).unwrap();
+    let journal = still().open(dir).unwrap();
     let mut reader = journal.reader(Start::First).unwrap();
     for number in (0..COUNT).rev() {
         let record = reader.get(number).unwrap().unwrap();

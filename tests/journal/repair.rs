@@ -1,14 +1,10 @@
 //! Going on without what is lost, when told to.
 
-use crate::files::{first_of, flip, logs, of_kind};
-use shmlog::{Journal, JournalBuilder, JournalError, Repaired, Start};
+use crate::files::{first_of, flip, logs, of_kind, still};
+use shmlog::{Journal, JournalError, Repaired, Start};
 use std::path::Path;
 
 const COUNT: u64 = 500;
-
-fn small() -> JournalBuilder {
-    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10).thread(false)
-}
 
 /// Some records are deleted before.
 fn is_deleted(seq: u64) -> bool {
@@ -17,7 +13,7 @@ fn is_deleted(seq: u64) -> bool {
 
 fn journal() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();
-    let journal = small().open(dir.path()).unwrap();
+    let journal = still().open(dir.path()).unwrap();
     let mut appender = journal.appender().unwrap();
     for number in 0..COUNT {
         appender.append_durable(&[number.to_le_bytes()[0]; 500]).unwrap();
@@ -33,7 +29,7 @@ fn repair(dir: &Path, oldest: u64, lost: &[(u64, u64)]) -> Repaired {
     let again = Journal::repair(dir, "").unwrap();
     assert_eq!(again, Repaired::default(), "once is enough");
     for round in 0..2_u64 {
-        let journal = small().open(dir).unwrap();
+        let journal = still().open(dir).unwrap();
         let end = COUNT + round;
         assert_eq!((journal.oldest(), journal.next_seq()), (oldest, end));
         assert_eq!(journal.cursors(), [("half way".to_owned(), COUNT / 2)]);
@@ -101,7 +97,7 @@ fn a_missing_file_and_a_damaged_header_cost_their_records() {
     let files = logs(dir.path());
     std::fs::remove_file(&files[1]).unwrap();
     flip(&files[3], 50);
-    assert!(small().open(dir.path()).is_err());
+    assert!(still().open(dir.path()).is_err());
     let range = |at: usize| (first_of(&files[at]), first_of(&files[at + 1]));
     let repaired = repair(dir.path(), 0, &[range(1), range(3)]);
     assert_eq!((repaired.lost.len(), repaired.aside.len()), (2, 1));
@@ -113,7 +109,7 @@ fn the_first_file_can_be_missing_and_the_control_file_too() {
     let files = logs(dir.path());
     std::fs::remove_file(&files[0]).unwrap();
     std::fs::write(dir.path().join("control"), [0; 8192]).unwrap();
-    assert!(matches!(small().open(dir.path()), Err(JournalError::Control { .. })));
+    assert!(matches!(still().open(dir.path()), Err(JournalError::Control { .. })));
     let repaired = repair(dir.path(), first_of(&files[1]), &[]);
     assert!(repaired.made_control && repaired.lost.is_empty(), "nobody knows that there was more: {repaired:?}");
 }
@@ -121,7 +117,7 @@ fn the_first_file_can_be_missing_and_the_control_file_too() {
 #[test]
 fn one_that_is_in_use_is_left_alone() {
     let dir = journal();
-    let _open = small().open(dir.path()).unwrap();
+    let _open = still().open(dir.path()).unwrap();
     assert!(matches!(Journal::repair(dir.path(), ""), Err(JournalError::InUse)));
 }
 
@@ -129,7 +125,7 @@ fn one_that_is_in_use_is_left_alone() {
 fn damaged_deletion_marks_cost_the_deletions_that_can_not_be_read() {
     let dir = tempfile::tempdir().unwrap();
     {
-        let journal = small().open(dir.path()).unwrap();
+        let journal = still().open(dir.path()).unwrap();
         let mut appender = journal.appender().unwrap();
         for _ in 0..30 {
             appender.append(&[7; 50]).unwrap();
@@ -142,14 +138,14 @@ fn damaged_deletion_marks_cost_the_deletions_that_can_not_be_read() {
     let was = std::fs::read(&marks).unwrap();
     flip(&marks, 30);
     let damaged = std::fs::read(&marks).unwrap();
-    assert!(was != damaged && matches!(small().open(dir.path()), Err(JournalError::MarksDamaged { offset: 24, .. })));
+    assert!(was != damaged && matches!(still().open(dir.path()), Err(JournalError::MarksDamaged { offset: 24, .. })));
     let repaired = Journal::repair(dir.path(), "").unwrap();
     assert_eq!(repaired.marks, ["00000000000000000000.del"]);
     assert_eq!(std::fs::read(dir.path().join(&repaired.aside[0])).unwrap(), damaged);
     assert!(repaired.lost.is_empty() && repaired.aside.len() == 1 && !repaired.made_control, "{repaired:?}");
     assert_eq!(Journal::repair(dir.path(), "").unwrap(), Repaired::default(), "once is enough");
     for _ in 0..2 {
-        let journal = small().open(dir.path()).unwrap();
+        let journal = still().open(dir.path()).unwrap();
         let mut reader = journal.reader(Start::Oldest).unwrap();
         let found: Vec<_> = std::iter::from_fn(|| reader.try_next().unwrap().map(|record| record.seq())).collect();
         assert_eq!(found, (0..30).filter(|seq| ![2, 3, 20, 21].contains(seq)).collect::<Vec<_>>());
@@ -160,7 +156,7 @@ fn damaged_deletion_marks_cost_the_deletions_that_can_not_be_read() {
 /// Repairs, and makes sure that of so many records all but `lost` are there.
 fn repair_to(dir: &Path, count: u64, lost: &[(u64, u64)]) {
     assert_eq!(Journal::repair(dir, "").unwrap().lost, lost);
-    let journal = small().open(dir).unwrap();
+    let journal = still().open(dir).unwrap();
     let mut reader = journal.reader(Start::Oldest).unwrap();
     assert_eq!(journal.next_seq(), count);
     for seq in 0..count {
@@ -180,7 +176,7 @@ fn repair_to(dir: &Path, count: u64, lost: &[(u64, u64)]) {
 fn cursors_at_the_end_of_a_damaged_file_do_not_replace_the_next_one() {
     let dir = tempfile::tempdir().unwrap();
     {
-        let journal = small().open(dir.path()).unwrap();
+        let journal = still().open(dir.path()).unwrap();
         let mut appender = journal.appender().unwrap();
         for number in 0..150_u64 {
             if number == 112 {
@@ -203,7 +199,7 @@ fn cursors_at_the_end_of_a_damaged_file_do_not_replace_the_next_one() {
 fn damage_before_the_first_record_costs_none() {
     let dir = tempfile::tempdir().unwrap();
     {
-        let journal = small().open(dir.path()).unwrap();
+        let journal = still().open(dir.path()).unwrap();
         journal.cursor("a").unwrap().sync().unwrap();
         let mut appender = journal.appender().unwrap();
         for number in 0..20_u64 {
@@ -223,7 +219,7 @@ fn a_lost_record_can_be_deleted() {
     std::fs::remove_file(&files[1]).unwrap();
     let (from, to) = (first_of(&files[1]), first_of(&files[2]));
     assert_eq!(Journal::repair(dir.path(), "").unwrap().lost, [(from, to)]);
-    let journal = small().open(dir.path()).unwrap();
+    let journal = still().open(dir.path()).unwrap();
     journal.delete(&[from]).unwrap();
     let mut reader = journal.reader(Start::At(from - 1)).unwrap();
     assert_eq!(reader.try_next().unwrap().unwrap().seq(), from - 1);

@@ -1,13 +1,9 @@
 //! Giving up old records.
 
-use crate::files::{flip, logs};
-use shmlog::{Journal, JournalBuilder, JournalError, Retain, Start};
+use crate::files::{flip, logs, still};
+use shmlog::{Journal, JournalError, Retain, Start};
 use std::path::Path;
 use std::time::Duration;
-
-fn small() -> JournalBuilder {
-    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10).thread(false)
-}
 
 fn append(journal: &Journal, count: u64) {
     let mut appender = journal.appender().unwrap();
@@ -31,7 +27,7 @@ fn check(journal: &Journal) {
 fn pruned_records_are_gone_for_good_and_their_files_used_again() {
     let dir = tempfile::tempdir().unwrap();
     {
-        let journal = small().open(dir.path()).unwrap();
+        let journal = still().open(dir.path()).unwrap();
         append(&journal, 500);
         let all = logs(dir.path()).len();
         let mut slow = journal.reader(Start::First).unwrap();
@@ -50,7 +46,7 @@ fn pruned_records_are_gone_for_good_and_their_files_used_again() {
         assert!(matches!(lagged, Some(JournalError::Lagged { next: 1000, .. })), "{lagged:?}");
         assert_eq!(slow.try_next().unwrap().unwrap().seq(), 1000);
     }
-    let journal = small().open(dir.path()).unwrap();
+    let journal = still().open(dir.path()).unwrap();
     assert_eq!((journal.oldest(), journal.next_seq()), (1000, 1500));
     check(&journal);
 }
@@ -62,7 +58,7 @@ fn no_more_files_are_kept_than_were_asked_for() {
         Retain { bytes: Some(3 * (64 << 10) + 1), ..Retain::default() },
     ] {
         let dir = tempfile::tempdir().unwrap();
-        let journal = small().retain(retain).open(dir.path()).unwrap();
+        let journal = still().retain(retain).open(dir.path()).unwrap();
         append(&journal, 1000);
         assert_eq!(logs(dir.path()).len(), 3);
         assert!(journal.oldest() > 700);
@@ -75,12 +71,12 @@ fn what_is_too_old_is_given_up() {
     let dir = tempfile::tempdir().unwrap();
     let retain = Retain { age: Some(Duration::from_secs(3600)), ..Retain::default() };
     {
-        let journal = small().retain(retain).open(dir.path()).unwrap();
+        let journal = still().retain(retain).open(dir.path()).unwrap();
         append(&journal, 500);
         assert_eq!(journal.oldest(), 0, "nothing is an hour old");
     }
     let retain = Retain { age: Some(Duration::from_nanos(1)), ..Retain::default() };
-    let journal = small().retain(retain).open(dir.path()).unwrap();
+    let journal = still().retain(retain).open(dir.path()).unwrap();
     append(&journal, 100);
     assert!(journal.oldest() > 400);
     check(&journal);
@@ -89,7 +85,7 @@ fn what_is_too_old_is_given_up() {
 #[test]
 fn settings_of_retention_are_checked() {
     let dir = tempfile::tempdir().unwrap();
-    let open = |retain| small().retain(retain).open(dir.path());
+    let open = |retain| still().retain(retain).open(dir.path());
     let none = open(Retain { files: Some(0), ..Retain::default() });
     assert!(matches!(none, Err(JournalError::Setting { key: "retain_files", .. })));
     let too_few = open(Retain { bytes: Some(1000), ..Retain::default() });
@@ -112,12 +108,12 @@ fn crash(dir: &Path) -> tempfile::TempDir {
 fn what_a_file_held_before_is_not_torn_and_what_is_torn_is_kept_until_it_is_removed() {
     const FRAMES: u64 = 32 + 1008;
     let dir = tempfile::tempdir().unwrap();
-    let journal = small().retain(Retain { files: Some(3), ..Retain::default() }).open(dir.path()).unwrap();
+    let journal = still().retain(Retain { files: Some(3), ..Retain::default() }).open(dir.path()).unwrap();
     append(&journal, 500);
     for _ in 0..8 {
         append(&journal, 9);
         let image = crash(dir.path());
-        let recovered = small().open(image.path()).unwrap();
+        let recovered = still().open(image.path()).unwrap();
         let recovery = recovered.recovery().unwrap();
         assert_eq!(recovery.kept, journal.next_seq());
         // Of the old frame that was half written over, and beyond those that the file held before.
@@ -129,7 +125,7 @@ fn what_a_file_held_before_is_not_torn_and_what_is_torn_is_kept_until_it_is_remo
     let wanted = [(journal.next_seq() - 1).to_le_bytes()[0]; 1000];
     let at = bytes.windows(1000).rposition(|window| window == wanted).unwrap();
     flip(&last, at as u64 + 500);
-    let recovered = small().open(image.path()).unwrap();
+    let recovered = still().open(image.path()).unwrap();
     let recovery = recovered.recovery().unwrap();
     assert_eq!(recovery.kept, journal.next_seq() - 1);
     assert!((1000..3 * FRAMES).contains(&recovery.torn_bytes), "{recovery:?}");

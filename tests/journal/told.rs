@@ -1,19 +1,16 @@
 //! Being told when records are durable.
 
-use shmlog::{Flush, Journal, JournalBuilder};
+use crate::files::{small, still};
+use shmlog::Flush;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
-fn small() -> JournalBuilder {
-    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10)
-}
-
 #[test]
 fn handles_tell_when_records_are_durable() {
     let dir = tempfile::tempdir().unwrap();
-    let journal = small().thread(false).open(dir.path()).unwrap();
+    let journal = still().open(dir.path()).unwrap();
     let mut appender = journal.appender().unwrap();
     let seq = appender.append(b"one").unwrap();
     let told = journal.on_durable(seq + 1);
@@ -31,7 +28,7 @@ fn handles_tell_when_records_are_durable() {
 fn calls_come_when_records_are_durable_whoever_made_them_so() {
     let dir = tempfile::tempdir().unwrap();
     // One that flushes, one that only listens.
-    let flushing = small().thread(false).open(dir.path()).unwrap();
+    let flushing = still().open(dir.path()).unwrap();
     let listening = small().flush(Flush::Never).open(dir.path()).unwrap();
     let (told, heard) = channel();
     let mut appender = flushing.appender().unwrap();

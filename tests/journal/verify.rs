@@ -1,14 +1,10 @@
 //! Looking through a journal: what is wrong is found and located.
 
-use crate::files::{first_of, flip, logs, name, of_kind};
-use shmlog::{Journal, JournalBuilder, JournalError, Problem, Start, Verified};
+use crate::files::{first_of, flip, logs, name, of_kind, small};
+use shmlog::{Journal, JournalError, Problem, Start, Verified};
 use std::path::Path;
 
 const COUNT: u64 = 500;
-
-fn small() -> JournalBuilder {
-    Journal::builder().file_bytes(64 << 10).front_size(2, 64 << 10)
-}
 
 fn journal() -> tempfile::TempDir {
     let dir = tempfile::tempdir().unwrap();

@@ -1,9 +1,8 @@
 //! The feed goes to a journal by a recorder that is killed on the way, and comes back from it the same.
 
-use super::{attached, finish, json, kill, market, outcome, parent_of, run, wait_for, workers};
+use super::{attached, finish, json, kill, market, outcome, parent_of, recorded_feeds, run, wait_for, workers};
 use serde_json::Value;
 use shmlog::{Journal, Start};
-use std::fs::{read_dir, read_to_string};
 use std::hash::{BuildHasher, RandomState};
 use std::path::Path;
 
@@ -160,15 +159,9 @@ fn a_recording_is_not_recorded_over() {
 /// As when they are published directly: see `recorded_feeds_agree_with_their_truth`.
 #[test]
 fn recorded_feeds_agree_with_their_truth_when_replayed() {
-    let Some(dir) = std::env::var_os("SHMLOG_DATA") else {
-        println!("skipped: SHMLOG_DATA names no directory of recorded feeds");
-        return;
-    };
-    let feeds = read_dir(dir).unwrap().map(|entry| entry.unwrap().path());
+    let Some(feeds) = recorded_feeds() else { return };
     let mut compared = 0;
-    for feed in feeds.filter(|path| path.extension().is_some_and(|extension| extension == "itch50")) {
-        let truth = read_to_string(format!("{}.truth.json", feed.display())).unwrap();
-        let truth: Value = serde_json::from_str(&truth).unwrap();
+    for (feed, truth) in feeds {
         let messages = truth["messages"].as_u64().unwrap();
         for more in [&[][..], &["--lose-memory"], &["--size", "4", "--lose-memory"]] {
             let journal = tempfile::tempdir().unwrap();

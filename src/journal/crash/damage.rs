@@ -1,9 +1,8 @@
 //! A journal that has seen a lot, and what may happen to it.
 
+use super::explore::come_to;
 use super::memory_disk::Image;
-use super::model::Model;
 use super::oracle::{Truth, frames};
-use super::recording::Entry;
 use super::runs::TIMELY;
 use super::workload::Session;
 use std::collections::BTreeSet;
@@ -63,13 +62,7 @@ pub(super) fn worn(is_closed: bool) -> (Image, Truth) {
     if is_closed {
         session.close();
     }
-    let (mut model, mut truth) = (Model::of(&Image::default()), Truth::default());
-    for entry in session.end() {
-        model.apply(&entry);
-        if let Entry::Note(note) = &entry {
-            truth.apply(note);
-        }
-    }
+    let (model, truth) = come_to(&session.end());
     // That the file was emptied need not be durable.
     (if is_closed { model.newest() } else { model.least() }, truth)
 }

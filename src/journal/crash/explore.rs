@@ -14,6 +14,18 @@ use std::collections::{BTreeSet, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Duration;
 
+/// What entries come to: what may be on the disk, and what must hold.
+pub(super) fn come_to(entries: &[Entry]) -> (Model, Truth) {
+    let (mut model, mut truth) = (Model::of(&Image::default()), Truth::default());
+    for entry in entries {
+        model.apply(entry);
+        if let Entry::Note(note) = entry {
+            truth.apply(note);
+        }
+    }
+    (model, truth)
+}
+
 /// How much is tried.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Effort {

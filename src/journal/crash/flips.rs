@@ -4,11 +4,10 @@
 //! exception: nothing behind them proves that they had been durable, so that they count as torn, though they may have
 //! been acknowledged. How many is counted.
 
+use super::explore::come_to;
 use super::images::Dice;
 use super::memory_disk::Image;
-use super::model::Model;
 use super::oracle::{Truth, frames, mark_frames};
-use super::recording::Entry;
 use super::runs::{TIMELY, is_long};
 use super::workload::Session;
 use crate::error::JournalError;
@@ -44,14 +43,7 @@ fn journal(is_closed: bool) -> (Image, Truth) {
     if is_closed {
         session.close();
     }
-    let entries = session.end();
-    let (mut model, mut truth) = (Model::of(&Image::default()), Truth::default());
-    for entry in &entries {
-        model.apply(entry);
-        if let Entry::Note(note) = entry {
-            truth.apply(note);
-        }
-    }
+    let (model, truth) = come_to(&session.end());
     assert_eq!(model.least(), model.newest(), "all is durable");
     (model.newest(), truth)
 }

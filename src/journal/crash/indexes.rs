@@ -1,12 +1,10 @@
 //! Indexes that are missing, half there, or wrong in any way: a record is found all the same, or made out in its file.
 
-use super::explore::check_real;
+use super::explore::{check_real, come_to};
 use super::images::Dice;
 use super::memory_disk::Image;
-use super::model::Model;
 use super::oracle::Truth;
 use super::planted::{Mistake, making};
-use super::recording::Entry;
 use super::runs::{TIMELY, is_long};
 use super::workload::Session;
 use std::sync::Arc;
@@ -23,13 +21,7 @@ fn indexed() -> (Image, Truth) {
     session.delete(&[4, 40], true);
     session.tend();
     session.close();
-    let (mut model, mut truth) = (Model::of(&Image::default()), Truth::default());
-    for entry in session.end() {
-        model.apply(&entry);
-        if let Entry::Note(note) = &entry {
-            truth.apply(note);
-        }
-    }
+    let (model, truth) = come_to(&session.end());
     (model.newest(), truth)
 }
 
