@@ -309,3 +309,34 @@ fn a_reader_behind_the_last_record_of_what_was_given_up_pins_the_next() {
     assert!(matches!(full, Some(AppendError::Full { by: Some(_), since: 7 })), "{full:?}");
     assert_eq!(reader.try_next().unwrap().unwrap().read::<u64>().unwrap(), 7);
 }
+
+/// The story: with more appenders than a segment has leases, each took one, used it for one record, and found the
+/// segment closed by whoever came last. 32 processes that appended durably rolled the front every 33 records.
+#[test]
+fn many_appenders_fill_a_segment_before_they_leave_it() {
+    let fill = |appenders: usize| {
+        let log = Log::builder()
+            .windows(4)
+            .window_bytes(2 << 20)
+            .slots(64, 1)
+            .retention(Retention::Keep)
+            .create_memfd("many")
+            .unwrap();
+        let mut all: Vec<_> = (0..appenders).map(|_| log.appender().unwrap()).collect();
+        let mut count = 0_u64;
+        loop {
+            for appender in &mut all {
+                match appender.append(&[7; 150]) {
+                    Ok(_) => count += 1,
+                    Err(AppendError::Full { .. }) => return count,
+                    Err(error) => panic!("{error}"),
+                }
+            }
+        }
+    };
+    let alone = fill(1);
+    for appenders in [2, 8, 31, 32, 33, 64] {
+        let count = fill(appenders);
+        assert!(count * 2 > alone, "{appenders}: {count} records, one alone {alone}");
+    }
+}

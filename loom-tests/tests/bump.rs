@@ -10,7 +10,7 @@ const LIMIT: u32 = 3;
 
 /// Up to two leases of one line.
 fn two_leases(heap: &Heap, lap: u64) -> Vec<Result<u32, Refused>> {
-    (0..2).map(|_| lease(heap.window(0).bump, lap, 1, 1, LIMIT).map(|lines| lines.start)).collect()
+    (0..2).map(|_| lease(heap.window(0).bump, lap, 1, 1..=1, LIMIT).map(|lines| lines.start)).collect()
 }
 
 #[test]
@@ -38,7 +38,7 @@ fn a_lease_belongs_to_its_lap() {
         let openers = [0, 1].map(|_| {
             spawn(&heap, |heap| {
                 open(heap.window(0).bump, 2);
-                lease(heap.window(0).bump, 2, 1, 1, LIMIT).expect("open").start
+                lease(heap.window(0).bump, 2, 1, 1..=1, LIMIT).expect("open").start
             })
         });
         let old = old.join().unwrap();

@@ -4,8 +4,11 @@
 //! contended once per lease, not once per record. A refused lease consumes nothing.
 
 use crate::sync::{AtomicU64, Ordering::Relaxed};
-use std::ops::Range;
+use std::ops::{Range, RangeInclusive};
 
+/// The part of what is left of an arena that one lease takes: whoever comes late must not find that all of it is leased,
+/// and close a segment in which others have hardly begun.
+const SHARE: u32 = 32;
 const LINES_BITS: u32 = 22;
 /// Laps that a bump word can count. At one lap a microsecond: 50 days; at the speed of memory and
 /// the smallest log: years.
@@ -40,14 +43,20 @@ pub enum Refused {
     OtherLap,
 }
 
-/// Leases `chunk` lines, or what is left of them, but at least `need`.
+/// Leases a share of the lines that are left, as many as `chunk` allows; but at least `need`, and at most what is left.
 ///
 /// Relaxed: the lines' former users were waited for before the window was opened (`roll`), and the
 /// lease itself passes no data on.
 ///
 /// # Errors
 /// [`Refused`]; nothing was consumed.
-pub fn lease(bump: &AtomicU64, lap_wanted: u64, need: u32, chunk: u32, limit: u32) -> Result<Range<u32>, Refused> {
+pub fn lease(
+    bump: &AtomicU64,
+    lap_wanted: u64,
+    need: u32,
+    chunk: RangeInclusive<u32>,
+    limit: u32,
+) -> Result<Range<u32>, Refused> {
     let mut seen = bump.load(Relaxed);
     loop {
         if lap(seen) != lap_wanted {
@@ -58,7 +67,8 @@ pub fn lease(bump: &AtomicU64, lap_wanted: u64, need: u32, chunk: u32, limit: u3
         if need > left {
             return Err(Refused::Used);
         }
-        let take = chunk.max(need).min(left);
+        let share = (left / SHARE).min(*chunk.end()).max(*chunk.start());
+        let take = share.max(need).min(left);
         match bump.compare_exchange_weak(seen, word(lap_wanted, used + take), Relaxed, Relaxed) {
             Ok(_) => return Ok(used..used + take),
             Err(now) => seen = now,
@@ -104,22 +114,35 @@ mod tests {
     #[test]
     fn a_refused_lease_consumes_nothing() {
         let bump = AtomicU64::new(word(3, 0));
-        assert_eq!(lease(&bump, 3, 1, 4, 10), Ok(0..4));
-        assert_eq!(lease(&bump, 3, 7, 7, 10), Err(Refused::Used));
-        assert_eq!(lease(&bump, 3, 1, 4, 10), Ok(4..8));
-        assert_eq!(lease(&bump, 3, 1, 4, 10), Ok(8..10), "the rest, less than a chunk");
-        assert_eq!(lease(&bump, 3, 1, 4, 10), Err(Refused::Used));
-        assert_eq!(lease(&bump, 2, 1, 4, 10), Err(Refused::OtherLap));
+        assert_eq!(lease(&bump, 3, 1, 4..=4, 10), Ok(0..4));
+        assert_eq!(lease(&bump, 3, 7, 7..=7, 10), Err(Refused::Used));
+        assert_eq!(lease(&bump, 3, 1, 4..=4, 10), Ok(4..8));
+        assert_eq!(lease(&bump, 3, 1, 4..=4, 10), Ok(8..10), "the rest, less than a chunk");
+        assert_eq!(lease(&bump, 3, 1, 4..=4, 10), Err(Refused::Used));
+        assert_eq!(lease(&bump, 2, 1, 4..=4, 10), Err(Refused::OtherLap));
         open(&bump, 3);
         assert_eq!(lines(bump.load(Relaxed)), 10, "opening the same lap changes nothing");
         open(&bump, 4);
-        assert_eq!(lease(&bump, 4, 2, 1, 10), Ok(0..2));
+        assert_eq!(lease(&bump, 4, 2, 1..=1, 10), Ok(0..2));
+    }
+
+    #[test]
+    fn leases_become_smaller_as_an_arena_fills() {
+        let (bump, limit) = (AtomicU64::new(0), 32_000);
+        let mut lens = Vec::new();
+        while let Ok(lines) = lease(&bump, 0, 1, 32..=900, limit) {
+            lens.push(lines.len());
+        }
+        assert_eq!(lens.iter().sum::<usize>(), 32_000);
+        assert_eq!((lens[0], lens[3], lens[4]), (900, 900, 887), "the most that is allowed, then a share");
+        assert!(lens.is_sorted_by(|a, b| a >= b) && lens.len() > 120, "{lens:?}");
+        assert_eq!(lease(&AtomicU64::new(0), 0, 5000, 32..=900, limit), Ok(0..5000), "what is needed");
     }
 
     #[test]
     fn a_word_beyond_the_limit_is_refused_not_believed() {
         let bump = AtomicU64::new(word(1, 4000));
-        assert_eq!(lease(&bump, 1, 1, 4, 10), Err(Refused::Used));
+        assert_eq!(lease(&bump, 1, 1, 4..=4, 10), Err(Refused::Used));
         let plain = AtomicU64::new(u64::MAX);
         assert_eq!(take(&plain, 1, 1, 10), Err(0));
     }

@@ -50,7 +50,7 @@ pub trait Memory {
     fn window(&self, segment: u64) -> Window<'_>;
     /// What recycling does.
     fn retention(&self) -> Retention;
-    /// Lines leased from the bump word at a time.
+    /// Lines leased from the bump word at a time, at most.
     fn lease_lines(&self) -> u32;
     /// Which fence the frequent side issues.
     fn fencing(&self) -> Fencing;

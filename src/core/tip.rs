@@ -68,6 +68,8 @@ pub struct Tip<'m, M> {
     is_alone: bool,
 }
 
+/// Lines that are leased at least where others append too: 2 KiB, of which nobody notices how often they are leased.
+const LEAST_LINES: u32 = 32;
 /// `at` without a lease: not even a record of no words can be cut.
 const NO_LEASE: usize = usize::MAX / 2;
 
@@ -217,7 +219,9 @@ impl<'m, M: Memory> Tip<'m, M> {
         #[allow(clippy::cast_possible_truncation, reason = "both are less than 2^22")]
         let (need, limit) = (words.div_ceil(line).max(1) as u32, (self.window.arena.len() / line) as u32);
         let lap = self.memory.lap(self.segment);
-        let lease = match bump::lease(self.window.bump, lap, need, self.memory.lease_lines(), limit) {
+        let most = self.memory.lease_lines();
+        let least = if self.is_alone { most } else { most.min(LEAST_LINES) };
+        let lease = match bump::lease(self.window.bump, lap, need, least..=most, limit) {
             Ok(lease) => lease,
             Err(Refused::Used) => return Ok(false),
             Err(Refused::OtherLap) => return Err(Blocked::Corrupt),

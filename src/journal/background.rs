@@ -66,7 +66,7 @@ fn run(core: &Core, orders: &Receiver<()>) {
         Flush::Never => (UNHURRIED, Goal::Written),
     };
     let (mut pause, mut files, mut old, mut segment) = (every, 0, core.end(), 0);
-    let mut tended = Instant::now();
+    let (mut tended, mut prepared) = (Instant::now(), None);
     loop {
         match orders.recv_timeout(pause) {
             Ok(()) | Err(RecvTimeoutError::Timeout) => {}
@@ -75,7 +75,7 @@ fn run(core: &Core, orders: &Receiver<()>) {
         let before = segment;
         (pause, segment) = (flush(core, goal, old).min(every), core.segment());
         old = core.end();
-        prepare(core);
+        prepare(core, &mut prepared);
         core.call_due();
         let is_busy = segment != before || pause.is_zero();
         if !is_busy || tended.elapsed() >= LEISURE {
@@ -130,12 +130,15 @@ fn flush(core: &Core, goal: Goal, old: u64) -> Duration {
 }
 
 /// Sees to it that a file is ready when one is needed: soon, but not while the file that is written to has room for long.
-fn prepare(core: &Core) {
-    if core.state.progress().written.offset >= core.settings.file_bytes / 4
-        && core.end() > 0
-        && let Err(error) = core.prepare_ahead()
-    {
-        tracing::warn!(%error, "preparing a file of a journal");
+/// `prepared`: the count of files when there was one.
+fn prepare(core: &Core, prepared: &mut Option<u64>) {
+    let files = Some(core.state.files());
+    if *prepared == files || core.state.progress().written.offset < core.settings.file_bytes / 4 || core.end() == 0 {
+        return;
+    }
+    match core.prepare_ahead() {
+        Ok(is_there) => *prepared = files.filter(|_| is_there),
+        Err(error) => tracing::warn!(%error, "preparing a file of a journal"),
     }
 }
 

@@ -16,10 +16,11 @@ const ZEROES: usize = 1 << 20;
 const NAP: Duration = Duration::from_micros(200);
 
 impl Core {
-    /// Prepares a file, unless there is one, or somebody else is about it. For whoever has nothing better to do.
-    pub(crate) fn prepare_ahead(&self) -> Result<(), JournalError> {
-        let Some(_guard) = self.lock_prepare(false)? else { return Ok(()) };
-        self.prepare()
+    /// Prepares a file, unless there is one, or somebody else is about it. For whoever has nothing better to do. Returns
+    /// whether there is one now.
+    pub(crate) fn prepare_ahead(&self) -> Result<bool, JournalError> {
+        let Some(_guard) = self.lock_prepare(false)? else { return Ok(false) };
+        self.prepare().map(|()| true)
     }
 
     /// Sees to it that there is a file to be used, waiting for who prepares one.

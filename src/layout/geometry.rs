@@ -94,7 +94,7 @@ impl Geometry {
         (self.arena_bytes() as usize).min(entry::MAX_LEN_BYTES)
     }
 
-    /// How many lines of the arena an appender leases at a time: 64 KiB, less in small windows so
+    /// How many lines of the arena an appender leases at a time, at most: 64 KiB, less in small windows so
     /// that several appenders find room.
     #[allow(clippy::cast_possible_truncation, reason = "at most 64 KiB")]
     pub fn lease_lines(&self) -> u32 {
