@@ -126,11 +126,15 @@ impl Core {
 
     /// Says that all marks are durable, which they are, for whoever reads them later. Nobody else has the journal open.
     pub(crate) fn seal_marks(&self) -> Result<(), JournalError> {
+        self.take_over_marks()?;
         let names = self.disk.names().map_err(|error| JournalError::os("listing", "the directory", error))?;
         for first in names.iter().filter_map(|name| self.names.marks_of(name)) {
-            match files::open(&*self.disk, &self.names, self.id, first)
-                .and_then(|info| seal_marks(&*self.disk, &self.names, &info.header))
-            {
+            let is_settled = !self.state.is_dirty(first);
+            // A seal is not durable at once either: if this process dies over it, the next one knows.
+            self.state.set_marking(Some(first));
+            let sealed = files::open(&*self.disk, &self.names, self.id, first)
+                .and_then(|info| seal_marks(&*self.disk, &self.names, &info.header, is_settled));
+            match sealed {
                 // Left behind by a file that went; or damaged, which will be said when the journal is opened.
                 Err(JournalError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
                 Err(error @ (JournalError::MarksDamaged { .. } | JournalError::Damaged { .. })) => {
@@ -138,6 +142,7 @@ impl Core {
                 }
                 sealed => sealed?,
             }
+            self.state.set_marking(None);
         }
         Ok(())
     }

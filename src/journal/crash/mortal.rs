@@ -141,3 +141,24 @@ fn what_a_dead_process_has_done_is_not_taken_for_done() {
     assert!(found(Mistake::DeadCursors), "cursors that are written over");
     assert!(found(Mistake::DeadSync), "a sync that failed, which nobody was told");
 }
+
+/// The story: who closed the journal died between writing the seal of some deletion marks and its sync. The next one
+/// joined the front, and said in its own marks that the seal was durable; a power failure then left damage.
+#[test]
+fn the_seal_of_a_dead_process_is_not_taken_for_durable() {
+    let mut all = Tally::default();
+    for moments in 1..16 {
+        let entries = record(Flush::Never, 1, |session| {
+            (0..3).for_each(|_| session.append(100));
+            session.delete(&[0], true);
+            if !session.live(moments, Session::close) {
+                session.reopen();
+                session.delete(&[1], false);
+                session.delete(&[2], false);
+                session.sync();
+            }
+        });
+        all.add(crash("seals", Flush::Never, 1, &entries, Effort { images: 40, ..EFFORT }));
+    }
+    expect_none(&all);
+}

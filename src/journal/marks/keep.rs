@@ -75,10 +75,15 @@ pub(crate) fn settle_marks<'h>(
     Ok(())
 }
 
-/// The same for one file, when a journal is closed: nothing is to be done if it was sealed before.
-pub(crate) fn seal_marks(disk: &dyn Disk, names: &Names, header: &Header) -> Result<(), JournalError> {
+/// The same for one file, when a journal is closed: nothing is to be done if it was sealed before, and is settled since.
+pub(crate) fn seal_marks(
+    disk: &dyn Disk,
+    names: &Names,
+    header: &Header,
+    is_settled: bool,
+) -> Result<(), JournalError> {
     let Some(mut marks) = Marks::find(disk, names, header, Open::Write)? else { return Ok(()) };
-    if marks.ends_sealed().map_err(|error| marks.os("reading", error))? {
+    if is_settled && marks.ends_sealed().map_err(|error| marks.os("reading", error))? {
         return Ok(());
     }
     marks.settle()?;
