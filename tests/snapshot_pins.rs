@@ -233,7 +233,13 @@ fn checker() {
     let mut reader = snapshot.reader().unwrap();
     let mut newest = 0;
     for _ in 0..if common::is_long() { 1_000_000 } else { 20_000 } {
-        let pinned = reader.pin().unwrap().unwrap();
+        let pinned = loop {
+            match reader.pin() {
+                // The writer makes no pause: each attempt may have to give up.
+                Err(LoadError::Overtaken { .. }) => {}
+                pinned => break pinned.unwrap().unwrap(),
+            }
+        };
         let number = number_of(&pinned.to_vec()).expect("torn while pinned");
         assert!(number >= newest, "{number} after {newest}");
         newest = number;
