@@ -11,7 +11,7 @@ use crate::journal::files;
 use crate::journal::flush::{Goal, fail};
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::frame::frame_bytes;
-use crate::journal::marks::{Marks, seal_marks};
+use crate::journal::marks::{Marks, PROOF_BYTES, seal_marks};
 use crate::journal::state::Act;
 use crate::sys::disk::Open;
 use crate::sys::lock::{self, Mode};
@@ -158,7 +158,7 @@ impl Core {
         Ok(())
     }
 
-    /// Puts down that the marks of a file are written to, under the marks lock.
+    /// Puts down that the marks of a file are written to, under the marks lock, or when nobody else has the journal open.
     fn note_dirty(&self, first: u64) -> Result<(), JournalError> {
         if !self.state.mark_dirty(first) {
             self.sync_marks()?;
@@ -203,7 +203,7 @@ impl Core {
     /// Appends one frame to the marks of a file.
     fn mark_file(&self, deleted: &mut Deleted, first: u64, list: &[u32]) -> Result<(), JournalError> {
         let name = self.names.marks(first);
-        let bytes = frame_bytes(8 + list.len() * 4) as u64;
+        let bytes = frame_bytes(PROOF_BYTES + list.len() * 4) as u64;
         let os = |error| JournalError::disk("marking records in", &name, bytes, error);
         // Until it is counted: whoever comes next counts it if this process dies, or fails.
         self.state.set_marking(Some(first));

@@ -24,7 +24,7 @@ use std::io;
 use std::sync::Arc;
 
 /// Bytes of what a frame says before its records.
-const PROOF_BYTES: usize = 8;
+pub(crate) const PROOF_BYTES: usize = 8;
 /// Bytes of a seal.
 const SEAL_BYTES: usize = frame_bytes(PROOF_BYTES);
 /// Bytes read at a time beyond a frame that fails.

@@ -1,4 +1,8 @@
 //! The words that all processes share which have the journal open.
+//!
+//! SYNC told: what is counted, raised or marked here (`files`, `oldest`, cursors, marks and how many of them are durable,
+//! `marking`, `dirty`, `syncing`, `leading`) is stored by Release after it is so, and loaded by Acquire by who goes by it; who
+//! holds the lock that its setter held loads it Relaxed.
 #![allow(unsafe_code, reason = "the view lives as long as the mapping stored beside it")]
 
 use crate::create::unix_ns;
