@@ -2,8 +2,8 @@
 //!
 //! It lives as long as the boot. Where it is stands in the control file, so that all who open the journal meet there.
 
-use crate::core::hold;
 use crate::core::memory::Retention;
+use crate::core::{hold, locate};
 use crate::create::random_id;
 use crate::directory;
 use crate::error::{AttachError, CreateError, JournalError};
@@ -72,6 +72,18 @@ impl Front {
         };
         let is_it = found == owner && log.mapped().traits().id == owner.front && log.mapped().floor().is_some();
         Ok(is_it.then(|| Self { log, state, path: path.to_owned() }))
+    }
+
+    /// The record after the newest one.
+    pub(crate) fn end(&self) -> u64 {
+        locate::end(&**self.log.mapped()).map_or(0, |(end, _)| end)
+    }
+
+    /// Whether it ends before what was taken out of it: its memory is not as it was left.
+    pub(crate) fn is_short(&self) -> bool {
+        // In this order: the other way round, somebody may append and flush in between.
+        let written = self.state.written();
+        self.end() < written
     }
 
     /// Makes a front whose first record is that of `at`.

@@ -115,6 +115,7 @@ impl Observing {
             && is_own(&path, dir, names, owner)
             && is_trusted(&path, dir)
             && let Some(front) = Front::find(&path, Owner { front, ..owner }, Access::Observe)?
+            && (is_used || !front.is_short())
         {
             return Ok((self.opening.core(&control, front), None));
         }

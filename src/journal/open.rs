@@ -147,6 +147,12 @@ impl Opening {
             let is_it = is_own(path, &self.dir, &self.names, owner) && is_trusted(path, &self.dir);
             let found = if is_it { Front::find(path, owner, Access::Append)? } else { None };
             match found {
+                Some(front) if front.is_short() => {
+                    if !is_alone {
+                        return Err(JournalError::FrontCorrupt { seq: front.end() });
+                    }
+                    tracing::warn!(front = %path.display(), "what is in the files is missing in the front: it is given up");
+                }
                 // All who have it open know that it failed; who comes alone begins anew, with what is in memory.
                 Some(front) if is_alone && front.state.is_failed() => failed = Some(front.log),
                 Some(front) => return Ok((self.core(&control, front), None)),

@@ -270,11 +270,15 @@ impl JournalReader {
                 return Ok(Here::Nothing);
             }
         }
+        let mut is_again = false;
         loop {
             match &mut self.source {
                 Source::Front(front) => match front.look() {
                     Ok(Some(_)) if front.position() == self.next => return Ok(Here::Front),
-                    Ok(None) => return Ok(Here::Nothing),
+                    Ok(None) if self.next >= self.inner.core.state.written() => return Ok(Here::Nothing),
+                    // Appended and taken to the files meanwhile; or somebody wrote where nobody may.
+                    Ok(None) if !is_again => is_again = true,
+                    Ok(None) => self.open_file()?,
                     // It was slower than the front is long: the files have what it missed.
                     Ok(Some(_)) | Err(ReadError::Lagged { .. }) => self.source = Source::None,
                     Err(error) => return Err(error.into()),
@@ -350,6 +354,13 @@ impl JournalReader {
             self.next = oldest;
             return Err(JournalError::Lagged { missed, next: oldest });
         }
+        self.open_file()
+    }
+
+    /// Goes to the file that the next record is in.
+    fn open_file(&mut self) -> Result<(), JournalError> {
+        let inner = Arc::clone(&self.inner);
+        let core = &*inner.core;
         let Some((first, after)) = self.shelf.file_of(core, self.next)? else {
             return Err(JournalError::FileLost { file: core.names.log(self.next), from: self.next, to: self.next + 1 });
         };

@@ -1,5 +1,10 @@
 //! File systems that are shut down without their logs being written, as if the power had failed: what was acknowledged
 //! as durable is there when they are mounted again.
+//!
+//! Unlike after a power failure, processes go on. What they are told then is not true of a file whose blocks had not been
+//! written before, as those that `Flush::Never` prepares: seen with ext4 of Linux 6.18, which writes the blocks, can't
+//! note any more that they are written, and lets fdatasync return 0. So where there may be such files, what was
+//! acknowledged before the failure counts; else, all that ever was.
 #![allow(unsafe_code, reason = "an ioctl")]
 
 use crate::alone::alone;
@@ -8,10 +13,11 @@ use crate::common::{is_long, is_root, mounted, skip};
 use crate::members::{Member, await_progress, linger};
 use crate::mounting::{have_own_mounts, run};
 use crate::tally::{Dice, Page, first_seed, words_of};
-use crate::worker::Plan;
+use crate::worker::{DURABLE, PLACE, Plan};
 use rustix::ioctl::{Setter, ioctl, opcode};
 use std::fs::File;
 use std::path::Path;
+use std::sync::atomic::Ordering::Relaxed;
 
 #[test]
 fn what_was_durable_survives_a_power_failure() {
@@ -55,7 +61,8 @@ pub fn role() {
             if failure / FAILURES_OF_ONE % 2 == 1 {
                 plan.front.clone_from(&plan.dir);
             }
-            fail_once(&plan, &at, first_seed() + failure, &mut expected);
+            let is_mixed = failure / FAILURES_OF_ONE % 4 < 2;
+            fail_once(&plan, &at, first_seed() + failure, is_mixed, &mut expected);
             assert!(run("umount", &[at.to_str().unwrap()]) && mount(kind, image, &at), "{kind}");
             lose_fronts(fronts.path());
             expected.check(&plan);
@@ -75,21 +82,29 @@ fn lose_fronts(fronts: &Path) {
     }
 }
 
-fn fail_once(plan: &Plan, at: &Path, seed: u64, expected: &mut Expected) {
+/// `is_mixed`: processes have it open that never sync by themselves, too.
+fn fail_once(plan: &Plan, at: &Path, seed: u64, is_mixed: bool, expected: &mut Expected) {
     let mut dice = Dice::new(seed);
     let page = Page::new(PROCESSES * THREADS);
     let start = |process: usize, dice: &mut Dice| {
         let slot = process * THREADS;
-        let (author, flush_ms, has_thread) = (seed << 16 | slot as u64, dice.roll(4), dice.roll(3) > 0);
+        let flush_ms = if is_mixed { dice.roll(4) } else { 1 + dice.roll(3) };
+        let (author, has_thread) = (seed << 16 | slot as u64, dice.roll(3) > 0);
         let plan = Plan { threads: 1 + dice.index(THREADS), slot, author, flush_ms, has_thread, ..plan.clone() };
         Member::start(Plan { may_fail: true, ..plan }, &page)
     };
     let mut members: Vec<_> = (0..1 + dice.index(PROCESSES)).map(|process| start(process, &mut dice)).collect();
     await_progress(&page, &mut members, 1 + dice.roll(20), "before the failure");
     linger(&page, dice.roll(20_000));
+    let acknowledged =
+        || (0..PROCESSES * THREADS).flat_map(|slot| [DURABLE, PLACE].map(|at| &words_of(&page, slot)[at]));
+    let before: Vec<_> = acknowledged().map(|word| word.load(Relaxed)).collect();
     shut_down(at);
     let plans: Vec<_> = members.iter().map(|member| member.plan.clone()).collect();
     members.into_iter().for_each(Member::kill);
+    if is_mixed {
+        acknowledged().zip(before).for_each(|(word, before)| word.store(before, Relaxed));
+    }
     for plan in plans {
         for thread in 0..plan.threads {
             expected.take(plan.author + thread as u64, words_of(&page, plan.slot + thread), true);
