@@ -11,6 +11,7 @@ use crate::journal::format::control::Control;
 use crate::journal::names::Names;
 use crate::journal::settings::Settings;
 use crate::journal::state::State;
+use crate::journal::trail::Trails;
 use crate::log::Log;
 use crate::sync::Ordering::Relaxed;
 use crate::sys::disk::{Disk, DiskFile};
@@ -48,6 +49,8 @@ pub(crate) struct Core {
     pub(crate) pid: u32,
     /// What a flush needs; locked for as long as a thread of this process flushes.
     pub(crate) flusher: Mutex<Flusher>,
+    /// What this process noted of full files.
+    pub(crate) trails: Trails,
     /// Locked while a thread of this process prepares a file.
     pub(crate) preparing: Mutex<()>,
     /// Calls owed when records are durable.

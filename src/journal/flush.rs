@@ -16,6 +16,7 @@ use crate::journal::format::control::Place;
 use crate::journal::format::frame::{FrameKind, HEAD_BYTES, MARK_BYTES, Mark, encode, encode_into, frame_bytes};
 use crate::journal::sink::Sink;
 use crate::journal::state::{Act, Progress};
+use crate::journal::trail::Trail;
 use crate::layout::entry::{self, Kind};
 use crate::mapped::Mapped;
 use crate::sync::Ordering::Relaxed;
@@ -45,6 +46,8 @@ pub(crate) enum Goal {
 pub(crate) struct Flusher {
     /// The file that is written to.
     pub(crate) sink: Option<Sink>,
+    /// Where the records are that went to the file that is written to.
+    pub(crate) trail: Trail,
     /// Frames to be written: `block[..filled]`.
     block: Vec<u8>,
     filled: usize,
@@ -195,6 +198,7 @@ impl Flusher {
             };
             encode_into(frame, salt, frame_kind(word), place.seq, len_bytes, |bytes| copy::read(payload, bytes));
             self.filled += wanted;
+            self.trail.note(place.seq, place.offset);
             place = Place { seq: place.seq + 1, offset: end, ..place };
             front.pass();
         }

@@ -1,4 +1,4 @@
-//! Where the records of a file are: an index beside each full one, made from it at leisure and never trusted.
+//! Where the records of a file are: an index beside each full one, made at leisure and never trusted.
 //!
 //! ```text
 //! NUMBER.idx
@@ -6,7 +6,8 @@
 //! 64   offsets  4 bytes each: of record NUMBER + i, in words of eight bytes
 //! ```
 //!
-//! Who takes a record checks that it is the one; if it is not, the index is made anew from the file.
+//! It is made of what was noted when the records went to the file, if one process took them all there, and by reading the
+//! file else. Who takes a record checks that it is the one; if it is not, the index is made anew from the file.
 
 use crate::error::JournalError;
 use crate::journal::core::Core;
@@ -114,6 +115,15 @@ pub(crate) fn check_index(disk: &dyn Disk, names: &Names, header: &Header, offse
     count_of(&*file, header) == Some(offsets.len()) && is_read && said == offsets
 }
 
+/// Finds the first `count` records of a file.
+fn walk_all(info: &FileInfo, count: u64) -> io::Result<Vec<u32>> {
+    let region = Region::map_sparse(info.file.fd().try_clone_to_owned()?, false, "journal's file");
+    let region = region.map_err(io::Error::other)?;
+    let mut offsets = Offsets::none();
+    offsets.walk(region.words(0, region.len_bytes() / 8).unwrap_or(&[]), count);
+    Ok(if let Offsets::Walked(offsets, _) = offsets { offsets } else { Vec::new() })
+}
+
 /// Bytes of an index file of these offsets: whole pages, so that it can be mapped.
 fn encode(info: &FileInfo, offsets: &[u32]) -> Vec<u8> {
     let mut raw = Raw {
@@ -158,15 +168,56 @@ impl Core {
         };
         let (name, draft) = (self.names.index(first), self.names.index_draft());
         let make = || -> io::Result<()> {
-            let region = Region::map_sparse(info.file.fd().try_clone_to_owned()?, false, "journal's file");
-            let region = region.map_err(io::Error::other)?;
-            let mut offsets = Offsets::none();
-            offsets.walk(region.words(0, region.len_bytes() / 8).unwrap_or(&[]), next - first);
-            let Offsets::Walked(offsets, _) = offsets else { return Ok(()) };
+            let offsets = self.trails.take(first, next).map_or_else(|| walk_all(&info, next - first), Ok)?;
             let file = self.disk.open(&draft, Open::Create)?;
             file.write_at(&encode(&info, &offsets), 0)?;
             self.disk.rename(&draft, &name)
         };
         make().map_err(|error| JournalError::disk("making", &name, 4 * (next - first), error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Journal;
+    use crate::journal::open::open;
+    use crate::journal::settings::Settings;
+
+    /// What is noted while records go to a file is where they are found in it; a file that two took turns at is read.
+    #[test]
+    fn an_index_that_was_noted_is_the_one_that_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let settings = Settings { file_bytes: 64 << 10, has_thread: false, ..Settings::default() };
+        let open = || Journal::of(open(dir.path(), &settings, true).unwrap().0, None).unwrap();
+        let (journal, other) = (open(), open());
+        let mut appender = journal.appender().unwrap();
+        for count in 0..900_usize {
+            appender.append(&vec![7; count * 37 % 700]).unwrap();
+            appender.append_parts(&[b"of", b"two"]).unwrap();
+            if count % 50 == 0 {
+                journal.sync().unwrap();
+            }
+        }
+        journal.sync().unwrap();
+        let core = journal.core();
+        let firsts = || files::firsts(&*core.disk, &core.names).unwrap();
+        let pairs: Vec<_> = firsts().windows(2).map(|pair| (pair[0], pair[1])).collect();
+        assert!(pairs.len() > 3);
+        for &(first, next) in &pairs[pairs.len() - 2..] {
+            let info = files::open(&*core.disk, &core.names, core.id, first).unwrap();
+            assert_eq!(core.trails.take(first, next).unwrap(), walk_all(&info, next - first).unwrap());
+        }
+        let shared = firsts().pop().unwrap();
+        for _ in 0..200 {
+            appender.append(&[8; 500]).unwrap();
+            other.sync().unwrap();
+        }
+        journal.sync().unwrap();
+        assert!(firsts().pop().unwrap() > shared);
+        assert!([core, other.core()].iter().all(|core| core.trails.take(shared, firsts()[pairs.len() + 1]).is_none()));
+        while core.index_ahead().unwrap() {}
+        let verified = Journal::verify(dir.path(), "", |_| {}).unwrap();
+        assert_eq!((verified.files, verified.problems), (firsts().len(), Vec::new()));
     }
 }

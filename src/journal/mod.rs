@@ -46,6 +46,7 @@ mod state;
 mod stream;
 mod sync;
 mod torn;
+mod trail;
 mod verify;
 
 pub use appender::JournalAppender;

@@ -20,6 +20,7 @@ use crate::journal::recover::{recover, sweep};
 use crate::journal::repair::{Repaired, repair};
 use crate::journal::settings::Settings;
 use crate::journal::state::Owner;
+use crate::journal::trail::Trails;
 use crate::log::Access;
 use crate::sys::disk::{Disk, DiskFile, NativeDisk, Open};
 use crate::sys::lock::{self, Mode};
@@ -220,6 +221,7 @@ impl Opening {
             front_path: front.path,
             pid: std::process::id(),
             flusher: Mutex::new(Flusher::default()),
+            trails: Trails::default(),
             preparing: Mutex::new(()),
             callbacks: Callbacks::default(),
             deleted: Mutex::new(Deleted::writer()),

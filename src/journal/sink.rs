@@ -52,6 +52,7 @@ impl Flusher {
         core.disk.sync().map_err(|error| fail(core, Act::Begin, error))?;
         let len_bytes = file.len().map_err(|error| JournalError::os("looking at", &name, error))?;
         self.sink = Some(Sink { first, salt: header.frame_salt(), file, len_bytes });
+        core.trails.keep(self.trail.begin(first));
         let is_durable = progress.durable == progress.written;
         progress.written = Place { seq: first, file: first, offset: BLOCK_BYTES };
         if is_durable {

@@ -154,13 +154,13 @@ fn damaged_fronts_lose_nothing_that_was_durable() {
 /// came at the first record missing in memory once, though it was in the files.
 #[test]
 fn a_front_that_lacks_a_sector_ends_no_earlier() {
-    const SECTOR: u64 = 512;
+    const SECTOR: usize = 512;
     let Some(left) = Left::new(false) else { return skip("fronts that lack sectors", "no tmpfs") };
     left.save();
     let least = left.expected[1].least();
     let wipe = |sector: u64| {
         let log = std::fs::File::options().write(true).open(left.front().join("log")).unwrap();
-        std::os::unix::fs::FileExt::write_all_at(&log, &[0; SECTOR as usize], sector * SECTOR).unwrap();
+        std::os::unix::fs::FileExt::write_all_at(&log, &[0; SECTOR], sector * SECTOR as u64).unwrap();
     };
     let check = |journal: &Journal, said: &str| {
         let (count, error) = read(journal, true);
