@@ -20,6 +20,10 @@ cargo test --workspace --all-features
 # Cargo builds examples for the tests above, but runs their own only when asked.
 cargo test --all-features --example market
 
+step "killed at the files of a journal"
+# Unless optimized, too many instructions.
+cargo test --release -p killstep --test sweep files_of_a_journal
+
 step corpora
 ci/replay.sh
 

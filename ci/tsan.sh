@@ -12,6 +12,7 @@
 # - It knows no fences, and every Acquire side here is a relaxed load and a fence (Rust promises no more on
 #   memory mapped for reading). So in the copy of the tree that it checks each relaxed load acquires: a missing
 #   Release is found, a missing Acquire is not. Those are what tools/weaken.sh is for.
+# - Without rust-src it does not see that a scope waits for its threads: the tests join them.
 # - It sees the threads of one process that share a mapping, and the executions that happen.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -169,7 +169,7 @@ fn two_appenders_reserve_at_once_and_never_the_same_bytes() {
     let start = Barrier::new(2);
     let mut reader = log.reader_builder().gated(true).start(Start::First).unwrap();
     thread::scope(|scope| {
-        for author in 0..2 {
+        let authors = [0, 1].map(|author| {
             let mut appender = log.appender().unwrap();
             let start = &start;
             scope.spawn(move || {
@@ -195,8 +195,8 @@ fn two_appenders_reserve_at_once_and_never_the_same_bytes() {
                         }
                     }
                 }
-            });
-        }
+            })
+        });
         let mut next = [0; 2];
         for _ in 0..40_000 {
             let record = reader.next_timeout(common::PATIENCE).unwrap().unwrap().to_vec().unwrap();
@@ -205,6 +205,9 @@ fn two_appenders_reserve_at_once_and_never_the_same_bytes() {
             assert_eq!(number, next[usize::from(author == 1)], "in the author's order");
             next[usize::from(author == 1)] += 1;
             assert_eq!(record[16..], payload(author, number, record.len() - 16));
+        }
+        for author in authors {
+            author.join().unwrap();
         }
     });
 }

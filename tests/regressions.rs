@@ -72,7 +72,7 @@ fn a_peer_that_keeps_writing_hold_words_is_named_in_time() {
     let mut appender = log.appender().unwrap();
     let is_done = AtomicBool::new(false);
     let slowest = std::thread::scope(|scope| {
-        scope.spawn(|| {
+        let peer = scope.spawn(|| {
             while !is_done.load(Ordering::Relaxed) {
                 (1..64).for_each(|slot| scribble(&path, "board", SLOTS + slot * SLOT_BYTES, 1));
             }
@@ -86,6 +86,7 @@ fn a_peer_that_keeps_writing_hold_words_is_named_in_time() {
         });
         let slowest = slowest.max();
         is_done.store(true, Ordering::Relaxed);
+        peer.join().unwrap();
         slowest
     });
     // It had no end; what is promised is 100 ms and what a busy machine adds.
