@@ -85,7 +85,7 @@ impl JournalAppender {
     /// or not.
     pub fn append_durable(&mut self, bytes: &[u8]) -> Result<u64, JournalError> {
         let seq = self.append(bytes)?;
-        self.sync_to(seq + 1)?;
+        self.core().make_durable(seq + 1)?;
         Ok(seq)
     }
 
@@ -95,7 +95,7 @@ impl JournalAppender {
     /// As [`JournalAppender::append_durable`].
     pub fn append_parts_durable(&mut self, parts: &[&[u8]]) -> Result<u64, JournalError> {
         let seq = self.append_parts(parts)?;
-        self.sync_to(seq + 1)?;
+        self.core().make_durable(seq + 1)?;
         Ok(seq)
     }
 
@@ -118,9 +118,9 @@ impl JournalAppender {
     /// Makes durable all records below `end`, as [`Journal::sync_to`](crate::Journal::sync_to).
     ///
     /// # Errors
-    /// [`JournalError::Failed`], [`JournalError::DiskFull`]
+    /// [`JournalError::Failed`], [`JournalError::DiskFull`]; [`JournalError::Join`]: there are no such records yet.
     pub fn sync_to(&self, end: u64) -> Result<(), JournalError> {
-        self.core().flush_until(Goal::Durable, Some(end), |state| state.durable() >= end)
+        self.core().sync_to(end)
     }
 
     /// The longest record, in bytes.

@@ -3,7 +3,6 @@
 use crate::error::JournalError;
 use crate::journal::control_file::{reread_control, write_control};
 use crate::journal::core::{Core, OPEN_LOCK, USE_LOCK};
-use crate::journal::flush::Goal;
 use crate::journal::format::control::{Control, Place};
 use crate::journal::format::frame::frame_bytes;
 use crate::journal::front;
@@ -16,7 +15,7 @@ impl Core {
     /// the front.
     pub(crate) fn close(&self) -> Result<(), JournalError> {
         let end = self.end();
-        let flushed = self.flush_until(Goal::Durable, Some(end), |state| state.durable() >= end);
+        let flushed = self.make_durable(end);
         let let_go = || {
             let _ = lock::unlock(self.locks.fd(), USE_LOCK);
         };
@@ -40,7 +39,7 @@ impl Core {
     fn close_last(&self) -> Result<(), JournalError> {
         // Others may have appended and died.
         let end = self.end();
-        self.flush_until(Goal::Durable, Some(end), |state| state.durable() >= end)?;
+        self.make_durable(end)?;
         // The cursors become the last frame, where they are found without a scan.
         self.state.cursors_changed();
         self.sync_cursors()?;

@@ -2,7 +2,7 @@
 
 use crate::core::memory::Memory;
 use crate::core::{locate, roll};
-use crate::error::JournalError;
+use crate::error::{JoinError, JournalError};
 use crate::journal::control_file::read_control;
 use crate::journal::deleted::Deleted;
 use crate::journal::durable::Callbacks;
@@ -120,6 +120,22 @@ impl Core {
             }
             self.state.sleep_in(rounds, None, None);
         }
+    }
+
+    /// Makes durable all records below `end`, if they exist.
+    pub(crate) fn sync_to(&self, end: u64) -> Result<(), JournalError> {
+        if end > self.state.durable() {
+            self.check_writable()?;
+            if locate::end(&**self.front.mapped()).is_some_and(|(next, _)| end > next) {
+                return Err(JoinError::Ahead { seq: end - 1 }.into());
+            }
+        }
+        self.make_durable(end)
+    }
+
+    /// Makes durable all records below `end`, which exist.
+    pub(crate) fn make_durable(&self, end: u64) -> Result<(), JournalError> {
+        self.flush_until(Goal::Durable, Some(end), |state| state.durable() >= end)
     }
 
     /// Flushes, or waits while somebody else does, until `is_done`. It is when the records below `wanted` are durable, if

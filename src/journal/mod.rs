@@ -66,7 +66,6 @@ pub use verify::{Problem, Verified, VerifyProgress};
 use crate::error::JournalError;
 use crate::journal::background::Background;
 use crate::journal::core::Core;
-use crate::journal::flush::Goal;
 use crate::log::{Log, Start};
 use crate::wait;
 use std::path::Path;
@@ -213,17 +212,17 @@ impl Journal {
     /// [`JournalError::Failed`], [`JournalError::DiskFull`]; then nothing is said of what was not durable before.
     pub fn sync(&self) -> Result<u64, JournalError> {
         let end = self.next_seq();
-        self.sync_to(end)?;
+        self.core().make_durable(end)?;
         Ok(end)
     }
 
-    /// Makes durable all records below `end`, which exist. Together with what others want durable meanwhile, by one
-    /// write and one sync of whoever comes first.
+    /// Makes durable all records below `end`: `seq + 1` for record `seq`. Together with what others want durable meanwhile,
+    /// by one write and one sync of whoever comes first.
     ///
     /// # Errors
-    /// As [`Journal::sync`].
+    /// As [`Journal::sync`]. [`JournalError::Join`]: there are no such records yet.
     pub fn sync_to(&self, end: u64) -> Result<(), JournalError> {
-        self.core().flush_until(Goal::Durable, Some(end), |state| state.durable() >= end)
+        self.core().sync_to(end)
     }
 
     /// Records below this one are durable.

@@ -1,7 +1,7 @@
 //! Being told when records are durable.
 
 use crate::files::{small, still};
-use shmlog::Flush;
+use shmlog::{Flush, JoinError, JournalError};
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
@@ -22,6 +22,23 @@ fn handles_tell_when_records_are_durable() {
     journal.sync().unwrap();
     assert!(waiting.join().unwrap().unwrap());
     assert!(told.is_durable());
+}
+
+/// Who made durable what did not exist held the flush lock in turns with nobody, busily, for ever.
+#[test]
+fn what_does_not_exist_is_not_synced() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = still().open(dir.path()).unwrap();
+    let mut appender = journal.appender().unwrap();
+    let seq = appender.append(b"one").unwrap();
+    assert!(matches!(journal.sync_to(seq + 2), Err(JournalError::Join(JoinError::Ahead { seq: 1 }))));
+    assert!(matches!(appender.sync_to(u64::MAX), Err(JournalError::Join(JoinError::Ahead { .. }))));
+    assert_eq!(journal.durable(), 0);
+    journal.sync_to(seq + 1).unwrap();
+    appender.sync_to(0).unwrap();
+    assert_eq!(journal.durable(), 1);
+    let looking = shmlog::Journal::open_read_only(dir.path()).unwrap();
+    assert!(matches!(looking.sync_to(2), Err(JournalError::ReadOnly)));
 }
 
 #[test]
