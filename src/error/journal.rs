@@ -45,7 +45,7 @@ pub enum JournalError {
         error: Box<JournalError>,
     },
     /// There is no journal, and none was to be made.
-    #[error("{dir}: no journal there; open it by JournalBuilder::open, which makes one")]
+    #[error("{dir}: no journal there, or one whose files have another prefix; `Journal::open` would make one")]
     NotFound {
         /// The directory.
         dir: PathBuf,
@@ -94,7 +94,8 @@ pub enum JournalError {
     },
     /// A file is not there any more.
     #[error(
-        "the file before {file} is missing: records {from} to {to} are gone. Bring it back, or let `repair` go on without it"
+        "the file before {file} is missing: records {from} to {} are gone. Bring it back, or let `repair` go on without it",
+        to.saturating_sub(1)
     )]
     FileLost {
         /// The file whose predecessor is missing.
@@ -197,13 +198,13 @@ pub enum JournalError {
         next: u64,
     },
     /// Appending.
-    #[error(transparent)]
+    #[error("{}", appending(.0))]
     Append(#[from] AppendError),
     /// Reading from memory.
     #[error(transparent)]
     Read(#[from] ReadError),
-    /// Taking a handle of the front.
-    #[error("the front: {0}")]
+    /// Taking a handle, or going to a record that does not exist yet.
+    #[error("{}", joining(.0))]
     Join(#[from] JoinError),
     /// Opening the front.
     #[error("the front: {0}")]
@@ -269,6 +270,28 @@ pub enum JournalError {
         /// What the system said.
         source: io::Error,
     },
+}
+
+/// What the log says, with what to do about it in a journal.
+fn appending(error: &AppendError) -> String {
+    match error {
+        AppendError::TooLarge { len_bytes, limit_bytes } => format!(
+            "a record of {len_bytes} bytes is too large, the limit is {limit_bytes}: split it, or make the journal with a larger \
+             front_window_bytes and file_bytes"
+        ),
+        error => error.to_string(),
+    }
+}
+
+/// What the log says, with what to do about it in a journal.
+fn joining(error: &JoinError) -> String {
+    match error {
+        JoinError::Ahead { .. } => error.to_string(),
+        JoinError::BoardFull { slots } => format!(
+            "a journal has at most {slots} appenders in all processes together: drop some, or let threads share one"
+        ),
+        error => format!("the front: {error}"),
+    }
 }
 
 impl JournalError {

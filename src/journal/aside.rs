@@ -50,7 +50,8 @@ impl Journal {
         core.check_writable()?;
         let os = |error| JournalError::os("removing", file, error);
         if !core.names.is_aside(file) {
-            return Err(os(io::ErrorKind::NotFound.into()));
+            let none = "no file that was put aside has this name: `set_aside` tells those that are";
+            return Err(os(io::Error::new(io::ErrorKind::NotFound, none)));
         }
         core.disk.remove(file).and_then(|()| core.disk.sync()).map_err(os)
     }

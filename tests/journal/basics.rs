@@ -103,3 +103,21 @@ fn bad_settings_are_named() {
     assert_eq!(bad(Journal::builder().flush(Flush::After(Duration::ZERO))), "flush_after");
     assert!(matches!(Journal::builder().open_existing(dir.path()), Err(JournalError::NotFound { .. })));
 }
+
+/// The log's own errors named settings that a journal does not have.
+#[test]
+fn errors_of_the_front_say_what_to_do_in_a_journal() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = still().open(dir.path()).unwrap();
+    let mut all = Vec::new();
+    let error = loop {
+        match journal.appender() {
+            Ok(appender) => all.push(appender),
+            Err(error) => break error.to_string(),
+        }
+    };
+    assert!(all.len() == 64 && error.starts_with("a journal has at most 64 appenders"), "{error}");
+    let error = all[0].append(&[0; 64 << 10]).unwrap_err().to_string();
+    assert!(error.ends_with("or make the journal with a larger front_window_bytes and file_bytes"), "{error}");
+    assert_eq!(journal.reader(Start::At(1)).unwrap_err().to_string(), "record 1 does not exist yet");
+}
