@@ -3,7 +3,7 @@
 use crate::escape::text;
 use crate::print::{Copied, Format};
 use crate::table;
-use crate::units::size;
+use crate::units::{count, size};
 use anyhow::{Result, bail};
 use clap::{Args, Subcommand};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -75,7 +75,7 @@ pub(crate) struct Place {
     /// What its files' names begin with.
     #[arg(long, default_value = "")]
     prefix: String,
-    /// One JSON object.
+    /// Print JSON: one object; `aside` an array, `dump` an object for each record.
     #[arg(long)]
     json: bool,
 }
@@ -94,7 +94,10 @@ impl Place {
 pub(crate) fn run(action: &Action, out: &mut impl Write) -> Result<()> {
     match action {
         Action::Info(place) => info(place, out),
-        Action::Dump { place, from, to, format } => dump(place, *from, to.unwrap_or(u64::MAX), *format, out),
+        Action::Dump { place, from, to, format } => {
+            let format = if place.json { Format::Json } else { *format };
+            dump(place, *from, to.unwrap_or(u64::MAX), format, out)
+        }
         Action::Verify(place) => verify(place, out),
         Action::Repair(place) => repair(place, out),
         Action::Aside { place, remove, remove_all } => aside(place, remove, *remove_all, out),
@@ -125,7 +128,7 @@ fn info(place: &Place, out: &mut impl Write) -> Result<()> {
         });
         return Ok(writeln!(out, "{about}")?);
     }
-    writeln!(out, "records      {oldest} to {next}, durable below {durable}")?;
+    writeln!(out, "records      {}, durable below {durable}", range(oldest, next))?;
     match journal.recovery() {
         None => {
             writeln!(out, "front        {}, {} participants", size(front.region_bytes), front.participants.len())?;
@@ -142,6 +145,11 @@ fn info(place: &Place, out: &mut impl Write) -> Result<()> {
     Ok(())
 }
 
+/// Records from `oldest` on, and before `end`.
+fn range(oldest: u64, end: u64) -> String {
+    if oldest < end { format!("{oldest} to {}", end - 1) } else { format!("none, the next is {end}") }
+}
+
 fn aside(place: &Place, remove: &[String], is_all: bool, out: &mut impl Write) -> Result<()> {
     let is_changed = is_all || !remove.is_empty();
     let journal = if is_changed { place.open()? } else { place.look()? };
@@ -156,6 +164,9 @@ fn aside(place: &Place, remove: &[String], is_all: bool, out: &mut impl Write) -
     let left = journal.set_aside()?;
     if place.json {
         return Ok(writeln!(out, "{}", json_of(&left))?);
+    }
+    if left.is_empty() {
+        return Ok(writeln!(out, "nothing is put aside")?);
     }
     let rows = left.into_iter().map(|aside| [aside.file, size(aside.disk_bytes)]);
     Ok(table::write(["file", "on disk"], rows, out)?)
@@ -195,12 +206,8 @@ fn verify(place: &Place, out: &mut impl Write) -> Result<()> {
     if place.json {
         writeln!(out, "{}", as_json(&found))?;
     } else {
-        let bytes = size(found.bytes);
-        writeln!(
-            out,
-            "{} records in {} files, {bytes}: {} to {}",
-            found.records, found.files, found.oldest, found.end
-        )?;
+        let (records, files) = (count(found.records, "record"), count(found.files as u64, "file"));
+        writeln!(out, "{records} in {files}, {}: {}", size(found.bytes), range(found.oldest, found.end))?;
         for (from, to) in &found.missing {
             writeln!(out, "missing since a repair: records {from} to {}", to.saturating_sub(1))?;
         }
@@ -209,7 +216,7 @@ fn verify(place: &Place, out: &mut impl Write) -> Result<()> {
         }
     }
     out.flush()?;
-    if found.problems.is_empty() { Ok(()) } else { bail!("{} problems were found", found.problems.len()) }
+    if found.problems.is_empty() { Ok(()) } else { bail!("{} found", count(found.problems.len() as u64, "problem")) }
 }
 
 fn as_json(found: &Verified) -> serde_json::Value {
@@ -266,6 +273,9 @@ fn cursors(place: &Place, set: Option<&str>, remove: Option<&str>, out: &mut imp
     if place.json {
         let all: serde_json::Map<_, _> = cursors.into_iter().map(|(name, seq)| (name, json!(seq))).collect();
         return Ok(writeln!(out, "{}", serde_json::Value::Object(all))?);
+    }
+    if cursors.is_empty() {
+        return Ok(writeln!(out, "there are no cursors")?);
     }
     let next = journal.next_seq();
     let row =

@@ -10,6 +10,11 @@ pub(crate) fn size(bytes: u64) -> String {
     if tenths == 0 { format!("{whole} {name}") } else { format!("{whole}.{tenths} {name}") }
 }
 
+/// `1 file`, `2 files`.
+pub(crate) fn count(number: u64, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
 /// `2026-01-31 23:59:58 UTC`.
 pub(crate) fn moment(unix_ns: u64) -> String {
     let seconds = unix_ns / 1_000_000_000;

@@ -26,15 +26,19 @@ fn a_sound_journal_is_shown() {
     let dir = tempfile::tempdir().unwrap();
     journal(dir.path());
     let info = good(&["journal", "info"], dir.path());
-    assert!(info.contains("records      0 to 301, durable below 301"), "{info}");
+    assert!(info.contains("records      0 to 300, durable below 301"), "{info}");
     assert!(info.contains("cursor       risk at 7, 294 behind"), "{info}");
     let info = json(&good(&["journal", "info", "--json"], dir.path()));
     assert_eq!((&info["next"], &info["cursors"]["risk"]), (&301.into(), &7.into()));
-    assert!(good(&["journal", "verify"], dir.path()).starts_with("301 records in 3 files"));
+    assert!(good(&["journal", "verify"], dir.path()).starts_with("301 records in 3 files, "));
+    assert_eq!(good(&["journal", "aside"], dir.path()), "nothing is put aside\n");
+    assert!(bad(&["info"], dir.path()).contains("is a journal: look at it with `shmlog journal info"));
     let dump = good(&["journal", "dump", "--from", "299", "--format", "text"], dir.path());
     assert_eq!(dump.lines().skip(1).collect::<Vec<_>>(), ["300.0\t3\tone", "300.1\t4\ttwo\\u{1b}"]);
     let lengths = good(&["journal", "dump", "--to", "2", "--format", "length"], dir.path());
     assert_eq!(lengths, "0\t500\n1\t500\n");
+    let last = json(&good(&["journal", "dump", "--from", "300", "--json"], dir.path()));
+    assert_eq!((&last["seq"], &last["parts"][0]["text"]), (&300.into(), &"one".into()));
     assert_eq!(good(&["journal", "repair"], dir.path()), "there was nothing to repair\n");
 }
 
@@ -62,7 +66,7 @@ fn looking_changes_nothing() {
     };
     let before = files();
     let info = good(&["journal", "info"], &copy);
-    assert!(info.contains("records      0 to 302") && info.contains("not closed   "), "{info}");
+    assert!(info.contains("records      0 to 301") && info.contains("not closed   "), "{info}");
     assert_eq!(good(&["journal", "dump", "--from", "301", "--format", "length"], &copy), "301\t4\n");
     assert!(good(&["journal", "cursors"], &copy).contains("risk"));
     assert!(good(&["journal", "verify"], &copy).starts_with("302 records"));
@@ -79,6 +83,9 @@ fn cursors_and_the_oldest_record_are_set() {
     assert_eq!(json(&left), serde_json::json!({ "new": 100 }));
     assert!(bad(&["journal", "cursors", "--remove", "risk"], dir.path()).contains("there is no cursor"));
     assert!(bad(&["journal", "cursors", "--set", "risk"], dir.path()).contains("NAME=SEQ"));
+    let ahead = bad(&["journal", "cursors", "--set", "new=1000"], dir.path());
+    assert_eq!(ahead, "shmlog: record 1000 does not exist yet\n", "once");
+    assert_eq!(good(&["journal", "cursors", "--remove", "new"], dir.path()), "there are no cursors\n");
     assert_eq!(good(&["journal", "prune", "--before", "200"], dir.path()), "the oldest record is 200\n");
     assert!(bad(&["journal", "dump", "--from", "5"], dir.path()).contains("given up"));
 }
@@ -93,13 +100,17 @@ fn damage_is_found_and_repaired() {
     std::fs::write(&file, bytes).unwrap();
     let output = common::run(&["journal", "verify"], dir.path());
     let text = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "shmlog: 1 problem found\n");
     assert!(!output.status.success() && text.contains("00000000000000000000.log: records 47 to 47 are gone"), "{text}");
     let repaired = good(&["journal", "repair"], dir.path());
     assert!(repaired.starts_with("records 47 to 47 are gone\nput aside: "), "{repaired}");
     let name = "00000000000000000047.torn-3";
     let info = good(&["journal", "info"], dir.path());
     assert!(info.contains(&format!("set aside    {name}, ")), "{info}");
-    assert!(bad(&["journal", "aside", "--remove", "control"], dir.path()).contains("removing control"));
+    assert!(
+        bad(&["journal", "aside", "--remove", "control"], dir.path())
+            .contains("no file that was put aside has this name")
+    );
     assert!(good(&["journal", "aside"], dir.path()).contains(name));
     let left = good(&["journal", "aside", "--remove-all", "--json"], dir.path());
     assert!(json(&left) == serde_json::json!([]) && !dir.path().join(name).exists());
