@@ -80,16 +80,27 @@ impl State {
 /// A named place in a journal that is kept: which record a consumer wants next.
 ///
 /// It is shared: all handles of this name, in all processes, see and set the same place. Setting costs a store or two;
-/// it becomes durable with the records, by the same flushes, and never before those below it.
+/// it becomes durable with the records, by the same flushes, and never before those below it. It survives every process:
+/// one that is killed between consuming a record and [`JournalCursor::advance`] gets that record again when it comes back,
+/// and no other.
+///
+/// It keeps nothing: [`Journal::prune`](crate::Journal::prune) and [`Retain`](crate::Retain) also give up records that it has not
+/// come to. To start wherever it is:
 ///
 /// ```
-/// use shmlog::{Journal, Start};
+/// use shmlog::{Journal, JournalError, Start};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let dir = tempfile::tempdir()?;
 /// let journal = Journal::open(dir.path())?;
 /// journal.appender()?.append(b"an order")?;
 /// let cursor = journal.cursor("billing")?;
-/// let mut reader = journal.reader(Start::At(cursor.get()?))?;
+/// let mut reader = match journal.reader(Start::At(cursor.get()?)) {
+///     Err(JournalError::Lagged { missed, next }) => {
+///         eprintln!("{missed} records were given up before they were billed");
+///         journal.reader(Start::At(next))?
+///     }
+///     reader => reader?,
+/// };
 /// while let Some(record) = reader.try_next()? {
 ///     cursor.advance(record.seq() + 1)?;
 /// }

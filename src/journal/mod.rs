@@ -235,8 +235,8 @@ impl Journal {
         self.core().end()
     }
 
-    /// Waits until records below `end` are durable, without doing anything for it: others do, or this process's thread.
-    /// Returns whether they are.
+    /// Waits until records below `end` are durable, `seq + 1` for record `seq`, without doing anything for it: others do, or
+    /// this process's thread. They need not exist yet. Returns whether they are.
     ///
     /// # Errors
     /// [`JournalError::Failed`]
@@ -245,6 +245,20 @@ impl Journal {
     }
 
     /// A handle that tells when records below `end` are durable: for other threads, or for later.
+    ///
+    /// ```
+    /// # use shmlog::Journal;
+    /// # use std::time::Duration;
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let dir = tempfile::tempdir()?;
+    /// # let journal = Journal::open(dir.path())?;
+    /// let seq = journal.appender()?.append(b"an order")?;     // returns at once
+    /// let told = journal.on_durable(seq + 1);
+    /// let answering = std::thread::spawn(move || told.wait(Duration::from_secs(5)));
+    /// assert!(answering.join().unwrap()?, "within 10 ms, unless the disk is slow");
+    /// # Ok(())
+    /// # }
+    /// ```
     pub fn on_durable(&self, end: u64) -> OnDurable {
         OnDurable::new(&self.inner, end)
     }
@@ -270,8 +284,8 @@ impl Journal {
         self.core().state.oldest()
     }
 
-    /// Gives up the records below `before`, as far as they are durable, and the files that hold no others. Returns the
-    /// oldest one that is kept. Durable when it returns.
+    /// Gives up the records below `before`, as far as they are durable, and the files that hold no others but the one that
+    /// is written to. Returns the oldest one that is kept. Durable when it returns. No cursor keeps it from anything.
     ///
     /// # Errors
     /// [`JournalError`]; then it may have been done in part.

@@ -13,7 +13,18 @@ use crate::journal::format::header::NO_FILE;
 use crate::sys::disk::Open;
 use std::time::Duration;
 
-/// How much of a journal is kept, whole files at a time; everything by default. The file that is written to always is.
+/// How much of a journal is kept, whole files at a time; everything by default. The file that is written to always is. What
+/// no reader and no cursor has come to yet is given up too. One spare file comes on top, and a few KiB beside each file.
+///
+/// ```
+/// use shmlog::{Journal, Retain};
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let dir = tempfile::tempdir()?;
+/// let retain = Retain { bytes: Some(10 << 30), ..Retain::default() };
+/// let journal = Journal::builder().retain(retain).open(dir.path())?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 pub struct Retain {
     /// At most so many files.
