@@ -61,7 +61,8 @@ fn facts(info: &LogInfo) -> Vec<(&'static str, String)> {
 
 const HEADINGS: [&str; 8] = ["slot", "role", "name", "pid", "alive", "position", "lag", "holds segment"];
 
-fn table(participants: &[ParticipantInfo], out: &mut impl Write) -> io::Result<()> {
+/// Who takes part, as far as is known.
+pub(crate) fn table(participants: &[ParticipantInfo], out: &mut impl Write) -> io::Result<()> {
     if participants.is_empty() {
         return writeln!(out, "{:<12} none known", "participants");
     }
@@ -116,7 +117,8 @@ fn object(info: &LogInfo) -> Value {
     })
 }
 
-fn participant(participant: &ParticipantInfo) -> Value {
+/// One of them as JSON.
+pub(crate) fn participant(participant: &ParticipantInfo) -> Value {
     json!({
         "slot": participant.who.slot,
         "role": role(participant),

@@ -1,6 +1,7 @@
 //! `shmlog journal`: what is said and done about a journal's directory.
 
 use crate::escape::text;
+use crate::info;
 use crate::print::{Copied, Format};
 use crate::table;
 use crate::units::{count, size};
@@ -31,7 +32,7 @@ pub(crate) enum Action {
         #[arg(long, value_enum, default_value_t = Format::Hex)]
         format: Format,
     },
-    /// Reads all of it: checksums, indexes, cursors, missing files. Changes nothing; exit code 1 if anything is wrong.
+    /// Reads all of its files: checksums, indexes, cursors, missing ones. Changes nothing; exit code 1 if anything is wrong.
     Verify(Place),
     /// Goes on without records that are gone: what can't be read is put aside. See `verify` first.
     Repair(Place),
@@ -93,7 +94,7 @@ impl Place {
 /// Does it.
 pub(crate) fn run(action: &Action, out: &mut impl Write) -> Result<()> {
     match action {
-        Action::Info(place) => info(place, out),
+        Action::Info(place) => about(place, out),
         Action::Dump { place, from, to, format } => {
             let format = if place.json { Format::Json } else { *format };
             dump(place, *from, to.unwrap_or(u64::MAX), format, out)
@@ -112,7 +113,7 @@ pub(crate) fn run(action: &Action, out: &mut impl Write) -> Result<()> {
     }
 }
 
-fn info(place: &Place, out: &mut impl Write) -> Result<()> {
+fn about(place: &Place, out: &mut impl Write) -> Result<()> {
     let journal = place.look()?;
     let (oldest, next, durable) = (journal.oldest(), journal.next_seq(), journal.durable());
     let cursors = journal.cursors();
@@ -120,18 +121,24 @@ fn info(place: &Place, out: &mut impl Write) -> Result<()> {
     let set_aside = journal.set_aside()?;
     if place.json {
         let cursors: serde_json::Map<_, _> = cursors.into_iter().map(|(name, seq)| (name, json!(seq))).collect();
-        let about = json!({
+        let object = json!({
             "oldest": oldest, "next": next, "durable": durable, "cursors": cursors, "front_bytes": front.region_bytes,
             "has_front": journal.recovery().is_none(),
             "was_closed": journal.recovery().is_some_and(|found| found.was_closed),
-            "participants": front.participants.len(), "set_aside": json_of(&set_aside),
+            "participants": front.participants.iter().map(info::participant).collect::<Vec<_>>(), "set_aside": json_of(&set_aside),
         });
-        return Ok(writeln!(out, "{about}")?);
+        return Ok(writeln!(out, "{object}")?);
     }
     writeln!(out, "records      {}, durable below {durable}", range(oldest, next))?;
     match journal.recovery() {
         None => {
-            writeln!(out, "front        {}, {} participants", size(front.region_bytes), front.participants.len())?;
+            let is_left = front.participants.iter().all(|one| one.is_alive == Some(false));
+            let left = if is_left {
+                ", no appender lives: if nobody has it open, who opens it next goes on with it"
+            } else {
+                ""
+            };
+            writeln!(out, "front        {}{left}", size(front.region_bytes))?;
         }
         Some(found) if found.was_closed => writeln!(out, "closed       by the last process that had it open")?,
         Some(_) => writeln!(out, "not closed   who opens it to write recovers it, and makes all of that durable")?,
@@ -142,7 +149,7 @@ fn info(place: &Place, out: &mut impl Write) -> Result<()> {
     for aside in set_aside {
         writeln!(out, "set aside    {}, {}", aside.file, size(aside.disk_bytes))?;
     }
-    Ok(())
+    if journal.recovery().is_none() { Ok(info::table(&front.participants, out)?) } else { Ok(()) }
 }
 
 /// Records from `oldest` on, and before `end`.

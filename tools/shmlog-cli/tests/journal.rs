@@ -52,7 +52,11 @@ fn looking_changes_nothing() {
     assert!(closed.contains("closed       by the last"), "{closed}");
     let open = Journal::open(&at).unwrap();
     open.appender().unwrap().append_durable(b"more").unwrap();
-    assert!(good(&["journal", "info"], &at).contains("front        16"), "as others have it open");
+    let appender = open.appender_named("desk").unwrap();
+    let info = good(&["journal", "info"], &at);
+    assert!(info.contains("front        16 MiB\n") && info.contains("  desk  "), "as others have it open: {info}");
+    drop(appender);
+    assert!(good(&["journal", "info"], &at).contains("front        16 MiB, no appender lives"));
     // As a crash would leave it.
     std::fs::create_dir(&copy).unwrap();
     for entry in std::fs::read_dir(&at).unwrap() {
