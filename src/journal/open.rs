@@ -61,7 +61,9 @@ fn make_directory(dir: &Path, mode: u32) -> Result<(), JournalError> {
     let parent = dir.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let made = made.map(|()| File::open(parent).map_or(Ok(()), |parent| parent.sync_all())).and_then(|synced| synced);
     let made = made.or_else(|error| if dir.is_dir() { Ok(()) } else { Err(error) });
-    made.map_err(|error| JournalError::disk("making", dir.display().to_string(), CONTROL_BYTES as u64, error))
+    made.map_err(|error| {
+        JournalError::disk("making the directory", dir.display().to_string(), CONTROL_BYTES as u64, error)
+    })
 }
 
 /// Opens the journal on a disk that is `dir`.

@@ -47,7 +47,7 @@ pub(crate) enum Action {
         #[arg(long)]
         remove_all: bool,
     },
-    /// Gives up the records before one.
+    /// Gives up the records before one, for good, whatever cursors are at.
     Prune {
         #[command(flatten)]
         place: Place,
