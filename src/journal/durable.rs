@@ -3,6 +3,7 @@
 use crate::error::JournalError;
 use crate::journal::Inner;
 use crate::journal::core::Core;
+use crate::journal::reader::SLICE;
 use crate::sync::{AtomicBool, Ordering::Relaxed};
 use crate::wait;
 use std::collections::BTreeMap;
@@ -92,7 +93,7 @@ impl OnDurable {
     /// Waits until they are, without doing anything for it, until `timeout`. Returns whether they are.
     ///
     /// # Errors
-    /// [`JournalError::Failed`]: they will not be.
+    /// [`JournalError::Failed`]: they will not be. [`JournalError::LeftBehind`]: it is open for reading only, and can't see it.
     pub fn wait(&self, timeout: Duration) -> Result<bool, JournalError> {
         self.inner.core.wait_durable(self.end, wait::deadline_in(timeout))
     }
@@ -105,6 +106,19 @@ impl Core {
             let is_durable = self.state.durable() >= end;
             if is_durable { Some(Ok(())) } else { self.check().err().map(Err) }
         };
-        self.state.wait(deadline, look).transpose().map(|found| found.is_some())
+        loop {
+            // Who only looks on is not told that others begin anew.
+            let slice = self.settings.is_read_only.then(|| Instant::now() + SLICE);
+            let until = [deadline, slice].into_iter().flatten().min();
+            if let Some(found) = self.state.wait(until, look) {
+                return found.map(|()| true);
+            }
+            if self.is_left_behind() {
+                return Err(JournalError::LeftBehind);
+            }
+            if deadline.is_some_and(|deadline| Instant::now() >= deadline) {
+                return Ok(false);
+            }
+        }
     }
 }

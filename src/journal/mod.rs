@@ -239,7 +239,7 @@ impl Journal {
     /// this process's thread. They need not exist yet. Returns whether they are.
     ///
     /// # Errors
-    /// [`JournalError::Failed`]
+    /// [`JournalError::Failed`]; [`JournalError::LeftBehind`]: it is open for reading only, and can't see it.
     pub fn wait_durable(&self, end: u64, timeout: Duration) -> Result<bool, JournalError> {
         self.core().wait_durable(end, wait::deadline_in(timeout))
     }

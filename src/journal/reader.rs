@@ -13,8 +13,8 @@ use crate::wait;
 use std::sync::Arc;
 use std::time::Duration;
 
-/// How long a reader of a journal that is open for reading only waits before it looks around.
-const SLICE: Duration = Duration::from_millis(50);
+/// How long who has a journal open for reading only waits before looking around.
+pub(crate) const SLICE: Duration = Duration::from_millis(50);
 
 /// Where the next record comes from.
 #[derive(Debug)]

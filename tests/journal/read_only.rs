@@ -183,6 +183,9 @@ fn others_close_and_begin_anew_beside_it() {
     // What they have seen they see, and that they see no more is said to who waits for it.
     for journal in [&live, &quiet] {
         check_all(journal, 505);
+        assert!(journal.wait_durable(505, Duration::from_secs(60)).unwrap());
+        let error = journal.on_durable(506).wait(Duration::from_secs(60)).unwrap_err();
+        assert!(matches!(error, JournalError::LeftBehind), "{error:?}");
         for is_durable_only in [false, true] {
             let builder = journal.reader_builder().durable_only(is_durable_only);
             let mut reader = builder.start(Start::End).unwrap();
