@@ -128,23 +128,32 @@ pub(crate) struct Inner {
     /// Dropped first: it must be done before the journal is closed.
     background: Option<Background>,
     recovery: Option<Recovery>,
+    is_closed: bool,
+}
+
+impl Inner {
+    /// Once.
+    fn close(&mut self) -> Result<(), JournalError> {
+        if self.core.is_forked() {
+            // The thread is not here, and the locks are the parent's.
+            std::mem::forget(self.background.take());
+            return Ok(());
+        }
+        self.background = None;
+        if self.core.settings.is_read_only || std::mem::replace(&mut self.is_closed, true) {
+            return Ok(());
+        }
+        let closed = self.core.close();
+        self.core.call_due();
+        closed
+    }
 }
 
 impl Drop for Inner {
     fn drop(&mut self) {
-        if self.core.is_forked() {
-            // The thread is not here, and the locks are the parent's.
-            std::mem::forget(self.background.take());
-            return;
-        }
-        self.background = None;
-        if self.core.settings.is_read_only {
-            return;
-        }
-        if let Err(error) = self.core.close() {
+        if let Err(error) = self.close() {
             tracing::warn!(%error, "closing a journal");
         }
-        self.core.call_due();
     }
 }
 
@@ -174,7 +183,7 @@ impl Journal {
         let core = Arc::new(core);
         let has_thread = core.settings.has_thread && !core.settings.is_read_only;
         let background = has_thread.then(|| Background::start(&core)).transpose()?;
-        Ok(Self { inner: Arc::new(Inner { core, background, recovery }) })
+        Ok(Self { inner: Arc::new(Inner { core, background, recovery, is_closed: false }) })
     }
 
     /// Takes an appender, one for each thread.
@@ -374,9 +383,13 @@ impl Journal {
     /// only makes everything durable. Nothing but closes it, if it is open for reading only.
     ///
     /// # Errors
-    /// As [`Journal::sync`].
+    /// As [`Journal::sync`], and what the system says. Nothing is lost then: who opens it next goes on with what is in memory.
     pub fn close(self) -> Result<(), JournalError> {
-        if self.is_read_only() { Ok(()) } else { self.sync().map(drop) }
+        if self.is_read_only() {
+            return Ok(());
+        }
+        self.sync()?;
+        Arc::into_inner(self.inner).map_or(Ok(()), |mut inner| inner.close())
     }
 
     pub(crate) fn core(&self) -> &Arc<Core> {

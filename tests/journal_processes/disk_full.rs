@@ -45,6 +45,7 @@ pub fn role() {
         }
     }
     while_opening(at, &small(front));
+    while_closing(at, &small(front).thread(false));
     after_a_crash(at, front);
     for home in [FrontHome::Auto, FrontHome::At("/dev/shm".into())] {
         without_room_for_the_front(at, &home);
@@ -158,6 +159,16 @@ fn while_opening(at: &Path, builder: &JournalBuilder) {
     }
     assert!(refused > 0);
     check(&builder.open_existing(&dir).unwrap(), 1);
+    unmount(at);
+}
+
+/// Closing has a last frame to write. `close` said that all was well, and left the front behind.
+fn while_closing(at: &Path, builder: &JournalBuilder) {
+    mount_tmpfs(at, "size=32k");
+    let journal = builder.open(at).unwrap();
+    assert_full(&journal.close().unwrap_err());
+    resize(at, 1 << 20);
+    builder.open(at).unwrap().close().unwrap();
     unmount(at);
 }
 
