@@ -124,7 +124,7 @@ impl Flusher {
                     self.sync_before_roll(core, round)?;
                 }
                 core.state.publish(round.progress);
-                self.begin_file(core, &mut round.progress)?;
+                self.next_file(core, &mut round.progress)?;
                 round.is_marked = false;
             }
         }
@@ -258,7 +258,7 @@ impl Flusher {
         let has_room = self.sink.as_ref().is_some_and(|sink| place.offset + wanted <= sink.len_bytes);
         if !has_room {
             self.sync_before_roll(core, round)?;
-            self.begin_file(core, &mut round.progress)?;
+            self.next_file(core, &mut round.progress)?;
             round.is_marked = false;
         }
         let place = round.progress.written;

@@ -26,9 +26,30 @@ pub(crate) struct Sink {
 }
 
 impl Flusher {
+    /// Sees to it that there is a file with room: the next one, or the same one, lengthened, if no record is in it, as the
+    /// next one would have its name, and the cursors in it are nowhere else.
+    pub(crate) fn next_file(&mut self, core: &Core, progress: &mut Progress) -> Result<(), JournalError> {
+        let Some(sink) = self.sink.as_mut().filter(|sink| sink.first == progress.written.seq) else {
+            return self.begin_file(core, progress);
+        };
+        let file_bytes = core.settings.file_bytes;
+        let lengthen = || {
+            let len = sink.file.len()?;
+            if len == sink.len_bytes {
+                sink.file.allocate(len.saturating_add(file_bytes))?;
+            }
+            // Else another process has.
+            sink.file.len()
+        };
+        let len_bytes = lengthen();
+        sink.len_bytes = len_bytes
+            .map_err(|error| JournalError::disk("lengthening", core.names.log(sink.first), file_bytes, error))?;
+        Ok(())
+    }
+
     /// Begins the file of the next record. It gets its name when its header is durable, and, where records are made
     /// durable, when all before it are: so a file that has its name proves what its header says.
-    pub(crate) fn begin_file(&mut self, core: &Core, progress: &mut Progress) -> Result<(), JournalError> {
+    fn begin_file(&mut self, core: &Core, progress: &mut Progress) -> Result<(), JournalError> {
         self.sink = None;
         core.prepare_now()?;
         let Place { seq: first, file: previous, .. } = progress.written;

@@ -1,7 +1,7 @@
 //! Named cursors: shared, kept, never ahead.
 
 use crate::files::still;
-use shmlog::{Flush, JournalError, Start};
+use shmlog::{Flush, Journal, JournalError, Start};
 use std::time::Duration;
 
 #[test]
@@ -75,4 +75,34 @@ fn names_and_numbers_of_cursors_are_bounded() {
     drop(appender);
     drop(journal);
     assert_eq!(still().open(dir.path()).unwrap().cursors().len(), 256);
+}
+
+/// The story: whoever only moved cursors, without a record, filled a file with them; the next one had the same name, was
+/// renamed over it, said of itself that it came before itself, and the journal could not be opened any more.
+#[test]
+fn a_file_full_of_cursors_alone_is_followed_by_one_that_can_be_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        // As two processes, of which each has the file open to be written to.
+        let both = [still().open(dir.path()).unwrap(), still().open(dir.path()).unwrap()];
+        both[0].appender().unwrap().append_durable(b"one").unwrap();
+        let cursors = both.each_ref().map(|journal| journal.cursor("a").unwrap());
+        for turn in 0..2001 {
+            let cursor = &cursors[usize::from(turn % 3 == 0)];
+            cursor.set(turn % 2).unwrap();
+            cursor.sync().unwrap();
+        }
+        let mut appender = both[0].appender().unwrap();
+        for _ in 0..2 {
+            appender.append_durable(&vec![2; appender.limit_bytes()]).unwrap();
+        }
+        both[1].cursor("b").unwrap().advance(1).unwrap();
+    }
+    assert_eq!(Journal::verify(dir.path(), "", |_| {}).unwrap().problems, []);
+    let journal = still().open(dir.path()).unwrap();
+    assert_eq!(journal.cursors(), [("a".to_owned(), 0), ("b".to_owned(), 1)]);
+    let mut reader = journal.reader(Start::First).unwrap();
+    assert_eq!(reader.try_next().unwrap().unwrap().bytes(), b"one");
+    assert!(reader.try_next().unwrap().unwrap().bytes().iter().all(|&byte| byte == 2));
+    assert_eq!((reader.position(), journal.next_seq()), (2, 3));
 }
