@@ -59,6 +59,12 @@ pub(crate) struct Core {
     pub(crate) deleted: Mutex<Deleted>,
 }
 
+/// Whether files are not what they should be: unless others have changed that meanwhile.
+pub(crate) fn is_about_files(error: &JournalError) -> bool {
+    use JournalError::{Attach, Damaged, FileLost, MarksDamaged, Os};
+    matches!(error, Attach(_) | Damaged { .. } | MarksDamaged { .. } | FileLost { .. } | Os { .. })
+}
+
 /// The right to flush: of one thread of all processes.
 #[derive(Debug)]
 pub(crate) struct Lead<'c> {
@@ -227,11 +233,8 @@ impl Core {
     /// it.
     #[cold]
     pub(crate) fn explained(&self, error: JournalError) -> JournalError {
-        use JournalError::{Attach, Damaged, FileLost, MarksDamaged, Os};
-        let is_about_files =
-            matches!(error, Attach(_) | Damaged { .. } | MarksDamaged { .. } | FileLost { .. } | Os { .. });
         let is_opened = || lock::is_locked(self.locks.fd(), OPEN_LOCK).unwrap_or(false);
-        if self.settings.is_read_only && is_about_files && (self.is_left_behind() || is_opened()) {
+        if self.settings.is_read_only && is_about_files(&error) && (self.is_left_behind() || is_opened()) {
             return JournalError::LeftBehind;
         }
         error

@@ -2,7 +2,7 @@
 
 use crate::error::{JoinError, JournalError, ReadError};
 use crate::journal::Inner;
-use crate::journal::core::Core;
+use crate::journal::core::{Core, is_about_files};
 use crate::journal::deleted::Deleted;
 use crate::journal::files;
 use crate::journal::record::JournalRecord;
@@ -158,7 +158,10 @@ impl JournalReader {
     /// # Errors
     /// [`JournalError::Lagged`]: it was given up. [`JournalError::Deleted`]. Others as [`JournalReader::try_next`].
     pub fn get(&mut self, seq: u64) -> Result<Option<JournalRecord<'_>>, JournalError> {
-        let found = self.find(seq).map_err(|error| self.inner.core.explained(error))?;
+        let found = self.find(seq).map_err(|error| {
+            let is_given_up = is_about_files(&error) && seq < self.inner.core.state.oldest();
+            if is_given_up { self.lagged(seq) } else { self.inner.core.explained(error) }
+        })?;
         Ok(found.map(|is_batch| JournalRecord::new(seq, is_batch, &self.buffer)))
     }
 
@@ -190,11 +193,7 @@ impl JournalReader {
                 return Err(JournalError::Deleted { seq });
             }
         }
-        match found? {
-            Some(is_batch) => Ok(Some(is_batch)),
-            None if seq < core.state.oldest() => Err(self.lagged(seq)),
-            None => Err(JournalError::FileLost { file: core.names.log(seq), from: seq, to: seq + 1 }),
-        }
+        found?.map(Some).ok_or_else(|| JournalError::FileLost { file: core.names.log(seq), from: seq, to: seq + 1 })
     }
 
     /// Copies a record out of the front, if it is there. Returns whether it is a batch.
@@ -245,7 +244,20 @@ impl JournalReader {
 
     /// Finds out where the next record is, so that it can be taken there. Passes over those that were deleted.
     fn look(&mut self) -> Result<Here, JournalError> {
-        self.look_past_deleted().map_err(|error| self.inner.core.explained(error))
+        self.look_past_deleted().map_err(|error| {
+            let is_given_up = is_about_files(&error) && self.next < self.inner.core.state.oldest();
+            if is_given_up { self.fall_behind() } else { self.inner.core.explained(error) }
+        })
+    }
+
+    /// What comes next was given up: goes on at the oldest record.
+    #[cold]
+    fn fall_behind(&mut self) -> JournalError {
+        let lagged = self.lagged(self.next);
+        if let JournalError::Lagged { next, .. } = lagged {
+            (self.next, self.source) = (next, Source::None);
+        }
+        lagged
     }
 
     fn look_past_deleted(&mut self) -> Result<Here, JournalError> {
@@ -348,11 +360,8 @@ impl JournalReader {
             Err(JoinError::Gone { .. }) => {}
             Err(error) => return Err(error.into()),
         }
-        let oldest = core.state.oldest();
-        if self.next < oldest {
-            let missed = oldest - self.next;
-            self.next = oldest;
-            return Err(JournalError::Lagged { missed, next: oldest });
+        if self.next < core.state.oldest() {
+            return Err(self.fall_behind());
         }
         self.open_file()
     }

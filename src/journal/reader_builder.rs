@@ -40,7 +40,9 @@ impl<'j> JournalReaderBuilder<'j> {
             Start::End => end,
         };
         let mut reader = JournalReader::new(&self.journal.inner, oldest, self.is_durable_only);
-        reader.seek(next)?;
+        if next != oldest {
+            reader.seek(next)?;
+        }
         Ok(reader)
     }
 }

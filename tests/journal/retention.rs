@@ -51,6 +51,24 @@ fn pruned_records_are_gone_for_good_and_their_files_used_again() {
     check(&journal);
 }
 
+/// The story: a reader was in a file that was given up and written to again, and the next one was gone: it was told that
+/// there is no such file, each time it tried.
+#[test]
+fn a_reader_whose_file_and_the_next_one_are_gone_lags() {
+    let dir = tempfile::tempdir().unwrap();
+    // Longer than what a reader reads at a time.
+    let journal = still().file_bytes(1 << 20).open(dir.path()).unwrap();
+    append(&journal, 3200);
+    let mut slow = journal.reader(Start::First).unwrap();
+    assert_eq!(slow.try_next().unwrap().unwrap().seq(), 0);
+    assert_eq!(journal.prune(3000).unwrap(), 3000);
+    append(&journal, 2000);
+    let lagged = std::iter::from_fn(|| slow.try_next().map(|record| record.map(|record| record.seq())).transpose())
+        .find_map(Result::err);
+    assert!(matches!(lagged, Some(JournalError::Lagged { next: 3000, .. })), "{lagged:?}");
+    assert_eq!(slow.try_next().unwrap().unwrap().seq(), 3000);
+}
+
 #[test]
 fn no_more_files_are_kept_than_were_asked_for() {
     for retain in [
