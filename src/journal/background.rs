@@ -5,7 +5,7 @@ use crate::journal::core::Core;
 use crate::journal::flush::{Flusher, Goal};
 use crate::journal::settings::Flush;
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, TryRecvError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -91,7 +91,10 @@ fn run(core: &Core, orders: &Receiver<()>) {
             // Others may be the ones who make it so: their ring is what this thread is to hear.
             let turn = core.state.turn();
             let until = Instant::now() + every;
-            core.state.wait(Some(until), || (core.state.turn() != turn || core.state.is_failed()).then_some(()));
+            // An order is heard too, and its end at the next look.
+            let is_told = || core.state.turn() != turn || core.state.is_failed();
+            let is_called = || !matches!(orders.try_recv(), Err(TryRecvError::Empty));
+            core.state.wait(Some(until), || (is_told() || is_called()).then_some(()));
             core.call_due();
             pause = Duration::ZERO;
         }
@@ -162,5 +165,33 @@ fn tend(core: &Core, files: &mut u64) {
                 warn("making an index of a journal's file")(error);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::journal::Journal;
+
+    /// The story: a thread that waited for others to make something durable did not hear that its journal was closed, for
+    /// as long as it was to flush by itself.
+    #[test]
+    fn the_end_of_orders_is_heard_while_others_are_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let builder =
+            Journal::builder().file_bytes(64 << 10).flush(Flush::After(Duration::from_secs(3600))).thread(false);
+        let journal = builder.open(dir.path()).unwrap();
+        journal.when_durable(1, |_| {});
+        let (orders, received) = channel();
+        orders.send(()).unwrap();
+        drop(orders);
+        let core = Arc::clone(journal.core());
+        let (ended, heard) = channel();
+        let thread = std::thread::spawn(move || {
+            run(&core, &received);
+            ended.send(()).unwrap();
+        });
+        heard.recv_timeout(Duration::from_secs(60)).unwrap();
+        thread.join().unwrap();
     }
 }
