@@ -17,6 +17,7 @@ use crate::journal::names::Names;
 use crate::journal::stream::FrameStream;
 use crate::sys::disk::{Disk, DiskFile, NativeDisk, Open};
 use std::fmt;
+use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -129,7 +130,7 @@ pub(crate) fn verify(
     mut progress: impl FnMut(&VerifyProgress),
 ) -> Result<Verified, JournalError> {
     let disk = NativeDisk::open(dir, 0).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => JournalError::NotFound { dir: dir.to_owned() },
+        io::ErrorKind::NotFound => JournalError::NotFound { dir: dir.to_owned() },
         _ => JournalError::os("opening", dir.display().to_string(), error),
     })?;
     let names = Names::new(prefix);
@@ -195,7 +196,12 @@ impl Look<'_> {
     fn file(&mut self, first: u64, mut progress: impl FnMut(u64)) -> Result<(), JournalError> {
         let name = self.names.log(first);
         let os = |error| JournalError::os("reading", &name, error);
-        let file = self.disk.open(&name, Open::Read).map_err(os)?;
+        let file = match self.disk.open(&name, Open::Read) {
+            Ok(file) => file,
+            // Given up meanwhile; if not, its records are missed by the file that follows.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(os(error)),
+        };
         let mut block = vec![0; BLOCK];
         file.read_at(&mut block, 0).map_err(os)?;
         let id = self.id;
@@ -268,7 +274,7 @@ impl Look<'_> {
         file: &Arc<dyn DiskFile>,
         header: &Header,
         progress: &mut impl FnMut(u64),
-    ) -> std::io::Result<Option<Vec<u32>>> {
+    ) -> io::Result<Option<Vec<u32>>> {
         let (salt, first) = (header.frame_salt(), header.first);
         let (mut offsets, mut is_whole, mut began) = (Vec::new(), true, BLOCK_BYTES);
         let mut frames = FrameStream::of_file(Arc::clone(file), salt, first);
@@ -307,8 +313,14 @@ impl Look<'_> {
         Ok(is_whole.then_some(offsets))
     }
 
-    /// What is given up already can't be lost.
+    /// What is given up, also since this began, can't be lost.
     fn lost(&mut self, file: &str, offset: u64, from: u64, to: u64) {
+        if let Some(known) = &self.control
+            && let Ok(Some((control, _))) = read_control(self.disk, self.names)
+            && control.id == known.id
+        {
+            self.found.oldest = self.found.oldest.max(control.oldest);
+        }
         let from = from.max(self.found.oldest);
         if from < to {
             self.found.problems.push(Problem::Lost { file: file.to_owned(), offset, from, to });

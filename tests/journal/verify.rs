@@ -119,3 +119,30 @@ fn a_flipped_bit_among_deletion_marks_is_located_and_brings_nothing_back() {
     let mut reader = journal.reader(Start::First).unwrap();
     assert!(matches!(reader.try_next(), Err(JournalError::MarksDamaged { offset: 0, .. })));
 }
+
+/// The story: a file that was given up while all of them were looked through was an error, and what was written over it
+/// was taken for damage.
+#[test]
+fn what_is_given_up_meanwhile_is_no_problem() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = small().file_bytes(1 << 20).open(dir.path()).unwrap();
+    let mut appender = journal.appender().unwrap();
+    let mut append = |count| {
+        for _ in 0..count {
+            appender.append(&[5; 200]).unwrap();
+        }
+        journal.sync().unwrap();
+    };
+    append(20_000);
+    let mut is_pruned = false;
+    // Called in the midst of the first file, when some of it was read.
+    let found = Journal::verify(dir.path(), "", |_| {
+        if !std::mem::replace(&mut is_pruned, true) {
+            journal.prune(15_000).unwrap();
+            append(7000);
+        }
+    });
+    assert!(is_pruned);
+    let found = found.unwrap();
+    assert_eq!((found.problems.as_slice(), found.oldest), (&[][..], 15_000));
+}
