@@ -77,6 +77,10 @@ fn run(core: &Core, orders: &Receiver<()>) {
         old = core.end();
         prepare(core, &mut prepared);
         core.call_due();
+        // A call may have had the last handle: the journal is closed then, and another process's.
+        if matches!(orders.try_recv(), Err(TryRecvError::Disconnected)) {
+            return;
+        }
         let is_busy = segment != before || pause.is_zero();
         if !is_busy || tended.elapsed() >= LEISURE {
             tend(core, &mut files);
@@ -172,6 +176,25 @@ fn tend(core: &Core, files: &mut u64) {
 mod tests {
     use super::*;
     use crate::journal::Journal;
+
+    /// The story: a call dropped the last handle, which closed the journal; the thread that had made the call went on with
+    /// its files.
+    #[test]
+    fn nothing_is_done_after_a_call_that_closed_the_journal() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::builder().file_bytes(64 << 10).thread(false).open(dir.path()).unwrap();
+        let mut appender = journal.appender().unwrap();
+        for _ in 0..200 {
+            appender.append(&[1; 1000]).unwrap();
+        }
+        let (orders, received) = channel();
+        orders.send(()).unwrap();
+        journal.when_durable(200, move |_| drop(orders));
+        run(journal.core(), &received);
+        assert_eq!(journal.durable(), 200);
+        let is_index = |name: &String| name.ends_with(".idx");
+        assert_eq!(journal.core().disk.names().unwrap().into_iter().filter(is_index).count(), 0);
+    }
 
     /// The story: a thread that waited for others to make something durable did not hear that its journal was closed, for
     /// as long as it was to flush by itself.
