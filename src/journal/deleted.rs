@@ -181,9 +181,13 @@ impl Core {
             let first = first.ok_or(JournalError::Lagged { missed: 1, next: self.state.oldest() })?;
             let index = u32::try_from(seq - first).unwrap_or(u32::MAX);
             let list = by_file.entry(first).or_default();
-            if !deleted.contains(seq) && !list.contains(&index) {
+            if !deleted.contains(seq) {
                 list.push(index);
             }
+        }
+        for list in by_file.values_mut() {
+            list.sort_unstable();
+            list.dedup();
         }
         let (mut count, mut full) = (0, Vec::new());
         for (first, list) in by_file.into_iter().filter(|(_, list)| !list.is_empty()) {

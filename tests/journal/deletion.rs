@@ -131,3 +131,16 @@ fn a_mark_does_not_outlive_its_record() {
     }
     check(&recovered, &BTreeSet::from([2]));
 }
+
+/// The story: each of many records of one call was looked for among all before it.
+#[test]
+fn very_many_records_are_deleted_by_one_call_each_once() {
+    const MANY: u64 = 100_000;
+    let dir = tempfile::tempdir().unwrap();
+    let journal = still().file_bytes(4 << 20).front_size(4, 1 << 20).open(dir.path()).unwrap();
+    let mut appender = journal.appender().unwrap();
+    (0..MANY).for_each(|number| assert_eq!(appender.append_value(&number).unwrap(), number));
+    let twice: Vec<_> = (0..MANY).chain((0..MANY).rev()).collect();
+    assert_eq!(journal.delete(&twice).unwrap(), MANY);
+    assert!(journal.reader(Start::Oldest).unwrap().try_next().unwrap().is_none());
+}
