@@ -255,7 +255,7 @@ impl Flusher {
         }
         let payload = table.encode(place.seq);
         let wanted = (MARK_FRAME_BYTES + frame_bytes(payload.len())) as u64;
-        let has_room = self.sink.as_ref().is_some_and(|sink| place.offset + wanted <= sink.len_bytes);
+        let has_room = self.sink.as_ref().is_some_and(|sink| place.offset.saturating_add(wanted) <= sink.len_bytes);
         if !has_room {
             self.sync_before_roll(core, round)?;
             self.next_file(core, &mut round.progress)?;

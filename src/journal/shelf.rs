@@ -110,7 +110,7 @@ impl Sheet {
             None => {
                 // As far as is written now, so that not every look-up at the end is a walk.
                 let words = self.region.words(0, self.region.len_bytes() / 8)?;
-                self.offsets.walk(words, written - self.first);
+                self.offsets.walk(words, written.saturating_sub(self.first));
                 self.offsets.get(index)?
             }
         };

@@ -32,7 +32,8 @@ pub(crate) fn are_all_deleted(
     header: &Header,
     next: u64,
 ) -> Result<bool, JournalError> {
-    let count = next - header.first;
+    // A header may say anything of how many records are missing.
+    let Some(count) = next.checked_sub(header.first) else { return Ok(false) };
     Ok(Marks::load(disk, names, header)?.is_some_and(|marks| marks.count_below(count) == count))
 }
 
