@@ -25,8 +25,8 @@ use std::path::{Path, PathBuf};
 
 /// Where tmpfs is, usually.
 const SHARED_MEMORY: &str = "/dev/shm";
-/// The file of the words, beside those of the log.
-const STATE: &str = "state";
+/// The file of the words, beside those of the log; and the one of the words that replace them, or the other way round.
+pub(crate) const STATES: [&str; 2] = ["state", "state.new"];
 /// Readers that may be attached, and the floor.
 const READER_SLOTS: u64 = 193;
 const APPENDER_SLOTS: u64 = 64;
@@ -36,6 +36,8 @@ const APPENDER_SLOTS: u64 = 64;
 pub(crate) struct Front {
     pub(crate) log: Log,
     pub(crate) state: State,
+    /// The file that the words are in.
+    pub(crate) state_name: &'static str,
     pub(crate) path: PathBuf,
 }
 
@@ -55,23 +57,17 @@ impl Front {
             Err(error) if is_unfit(&error) => return Ok(None),
             Err(error) => return Err(JournalError::front("opening the front", path, 0, error)),
         };
-        let is_writing = access.is_writing();
-        // Without waiting for the writer of what may be a pipe.
-        let no_wait = OFlags::NONBLOCK.bits().cast_signed();
-        let mut options = File::options();
-        options.read(true).write(is_writing).custom_flags(no_wait);
-        let file = match options.open(path.join(STATE)) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(JournalError::os("opening", path.join(STATE).display().to_string(), error)),
-        };
-        let (state, found) = match State::attach(file.into(), is_writing) {
-            Ok(attached) => attached,
-            Err(error) if is_unfit(&error) => return Ok(None),
-            Err(error) => return Err(JournalError::front("opening the front", path, 0, error)),
-        };
-        let is_it = found == owner && log.mapped().traits().id == owner.front && log.mapped().floor().is_some();
-        Ok(is_it.then(|| Self { log, state, path: path.to_owned() }))
+        if log.mapped().traits().id != owner.front || log.mapped().floor().is_none() {
+            return Ok(None);
+        }
+        for state_name in STATES {
+            if let Some((state, found)) = find_state(path, state_name, access)?
+                && found == owner
+            {
+                return Ok(Some(Self { log, state, state_name, path: path.to_owned() }));
+            }
+        }
+        Ok(None)
     }
 
     /// The record after the newest one.
@@ -142,7 +138,7 @@ impl Front {
         let file = create_memfd("shmlog:journal:state", JOURNAL_STATE_BYTES, None, settings.mode, Allocate::All)?;
         let state = State::format(file.into(), owner, progress.written, oldest)?;
         state.publish(progress);
-        Ok(Self { log, state, path: PathBuf::new() })
+        Ok(Self { log, state, state_name: STATES[0], path: PathBuf::new() })
     }
 
     fn make_at(path: &Path, settings: &Settings, owner: Owner, at: Place, oldest: u64) -> Result<Self, JournalError> {
@@ -162,16 +158,46 @@ impl Front {
             hold::advance(&floor.hold.0, 0);
         }
         let front = log.mapped().traits().id;
-        let made = create_file(&path.join(STATE), JOURNAL_STATE_BYTES, settings.mode, Allocate::All)
-            .and_then(|file| Ok(State::format(file.into(), Owner { front, ..owner }, at, oldest)?));
-        match made {
-            Ok(state) => Ok(Self { log, state, path: path.to_owned() }),
+        let state_name = STATES[0];
+        match make_state(&path.join(state_name), settings, Owner { front, ..owner }, at, oldest) {
+            Ok(state) => Ok(Self { log, state, state_name, path: path.to_owned() }),
             Err(error) => {
                 remove(path);
-                Err(error.into())
+                Err(error)
             }
         }
     }
+}
+
+/// The words in a file beside the front at `path`, and whose they are. `None`: there are none.
+fn find_state(path: &Path, name: &str, access: Access) -> Result<Option<(State, Owner)>, JournalError> {
+    let (is_writing, file) = (access.is_writing(), path.join(name));
+    // Without waiting for the writer of what may be a pipe.
+    let no_wait = OFlags::NONBLOCK.bits().cast_signed();
+    let mut options = File::options();
+    options.read(true).write(is_writing).custom_flags(no_wait);
+    let opened = match options.open(&file) {
+        Ok(opened) => opened,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(JournalError::os("opening", file.display().to_string(), error)),
+    };
+    match State::attach(opened.into(), is_writing) {
+        Ok(attached) => Ok(Some(attached)),
+        Err(error) if is_unfit(&error) => Ok(None),
+        Err(error) => Err(JournalError::front("opening the front", path, 0, error)),
+    }
+}
+
+/// Makes the words beside a front.
+pub(crate) fn make_state(
+    path: &Path,
+    settings: &Settings,
+    owner: Owner,
+    at: Place,
+    oldest: u64,
+) -> Result<State, JournalError> {
+    let file = create_file(path, JOURNAL_STATE_BYTES, settings.mode, Allocate::All)?;
+    Ok(State::format(file.into(), owner, at, oldest).map_err(CreateError::from)?)
 }
 
 /// Whether there is no front, half of one, or one that a power failure has been at; not, whether this process can't use
@@ -231,7 +257,7 @@ fn sweep(home: &Path, owner: Owner) {
 /// Removes a front, whole or not. Processes that have it open keep it.
 pub(crate) fn remove(path: &Path) {
     // Best effort: what is left is swept when the next front is made.
-    for name in [STATE, directory::LOG.region, directory::LOG.board, directory::LOG.lock] {
+    for name in STATES.into_iter().chain([directory::LOG.region, directory::LOG.board, directory::LOG.lock]) {
         let _ = std::fs::remove_file(path.join(name));
     }
     let _ = std::fs::remove_dir(path);

@@ -157,7 +157,7 @@ impl Opening {
                     tracing::warn!(front = %path.display(), "what is in the files is missing in the front: it is given up");
                 }
                 // All who have it open know that it failed; who comes alone begins anew, with what is in memory.
-                Some(front) if is_alone && front.state.is_failed() => failed = Some(front.log),
+                Some(front) if is_alone && front.state.is_failed() => failed = Some(front),
                 Some(front) => return Ok((self.core(&control, front), None)),
                 None if !is_alone => return Err(JournalError::FrontUnreachable { path: path.to_owned() }),
                 None => {}
@@ -166,22 +166,35 @@ impl Opening {
             return Err(JournalError::FrontUnreachable { path: self.dir.join(self.names.front()) });
         }
         let (control, turn) = reread_control(&*self.disk, &self.names)?.unwrap_or((control, turn));
-        let (core, mut recovery) = self.begin(control, turn, boot)?;
-        if let Some(old) = failed {
-            recovery.salvaged = core.salvage(&old)?;
-        }
+        let (core, recovery) = self.begin(control, turn, boot, failed)?;
         Ok((core, Some(recovery)))
     }
 
-    /// Recovers the files and makes a new front. Nobody else has the journal open.
-    fn begin(&self, control: Control, turn: u64, boot: u128) -> Result<(Core, Recovery), JournalError> {
-        let (at, recovery, cursors) = recover(&*self.disk, &self.names, &control)?;
+    /// Recovers the files and makes a new front, or goes on with one whose flushing failed. Nobody else has the journal open.
+    fn begin(
+        &self,
+        control: Control,
+        turn: u64,
+        boot: u128,
+        failed: Option<Front>,
+    ) -> Result<(Core, Recovery), JournalError> {
+        let (at, mut recovery, cursors) = recover(&*self.disk, &self.names, &control)?;
         sweep(&*self.disk, &self.names)?;
         let generation = control.generation + 1;
         let owner = Owner { generation, ..self.owner(&control, boot)? };
         let settings = Settings { file_bytes: control.file_bytes, ..self.settings.clone() };
         let old = control.front.as_ref().map(|(_, path)| self.dir.join(path));
-        let front = Front::make(&self.dir, &self.names, &settings, owner, at, control.oldest)?;
+        let replaced = failed.as_ref().map(|front| front.path.join(front.state_name));
+        let renewed = match failed {
+            Some(front) => front.renewed(&settings, owner, at, control.oldest)?,
+            None => None,
+        };
+        let is_renewed = renewed.is_some();
+        let front = match renewed {
+            Some(front) => front,
+            None => Front::make(&self.dir, &self.names, &settings, owner, at, control.oldest)?,
+        };
+        recovery.salvaged = front.count_from(at.seq);
         front.state.restore_cursors(&cursors);
         let all = self.disk.names().map_err(|error| JournalError::os("listing", "the directory", error))?;
         if all.iter().any(|name| self.names.marks_of(name).is_some()) {
@@ -195,8 +208,14 @@ impl Opening {
         let front_at = path.map(|path| (id, path));
         let control = Control { generation, durable, closed: None, cursors: None, front: front_at, ..control };
         if let Err(error) = write_control(&*self.disk, &self.names, &control, turn + 1) {
-            front::remove(&front.path);
+            if !is_renewed {
+                front::remove(&front.path);
+            }
             return Err(error);
+        }
+        if let Some(replaced) = replaced.filter(|_| is_renewed) {
+            // Best effort: they are no front's words any more.
+            let _ = std::fs::remove_file(replaced);
         }
         if let Some(old) = old.filter(|old| *old != front.path && is_own(old, &self.dir, &self.names, owner)) {
             front::remove(&old);

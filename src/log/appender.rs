@@ -116,11 +116,6 @@ impl<M: Mode> Appender<M> {
         self.append_with(Kind::Record, bytes.len(), move |words| copy::write(words, bytes))
     }
 
-    /// Appends the bytes of a record of either kind, as they stand in a log.
-    pub(crate) fn append_kind(&mut self, kind: Kind, bytes: &[u8]) -> Result<u64, AppendError> {
-        self.append_with(kind, bytes.len(), move |words| copy::write(words, bytes))
-    }
-
     /// Appends several parts as one record: one commit makes all of them visible, in order. Each
     /// costs eight bytes more than its length.
     ///
