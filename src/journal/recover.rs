@@ -284,7 +284,9 @@ fn cut(
     cut_marks(disk, names, &info.header, end.seq)?;
     if end.seq == info.header.first && end.has_cursors {
         // Cursors are in it, and nowhere else. No other file can have its name, so what comes next goes on in it.
-        let cut = file.truncate(end.offset).and_then(|()| file.allocate(control.file_bytes));
+        // Whole pages, as below: it may have been lengthened.
+        let len_bytes = control.file_bytes.max(end.offset.next_multiple_of(BLOCK_BYTES));
+        let cut = file.truncate(end.offset).and_then(|()| file.allocate(len_bytes));
         cut.map_err(|error| os("cutting", &info.name, error))?;
         file.sync().map_err(|error| os("syncing", &info.name, error))?;
         return Ok(Place { seq: end.seq, file: info.header.first, offset: end.offset });

@@ -36,7 +36,8 @@ impl Flusher {
         let lengthen = || {
             let len = sink.file.len()?;
             if len == sink.len_bytes {
-                sink.file.allocate(len.saturating_add(file_bytes))?;
+                // Whole pages, so that it can be mapped.
+                sink.file.allocate(len.saturating_add(file_bytes).next_multiple_of(BLOCK_BYTES))?;
             }
             // Else another process has.
             sink.file.len()

@@ -1,6 +1,6 @@
 //! Named cursors: shared, kept, never ahead.
 
-use crate::files::still;
+use crate::files::{crash, still};
 use shmlog::{Flush, Journal, JournalError, Start};
 use std::time::Duration;
 
@@ -92,6 +92,21 @@ fn a_file_full_of_cursors_alone_is_followed_by_one_that_can_be_opened() {
             cursor.set(turn % 2).unwrap();
             cursor.sync().unwrap();
         }
+        // After a crash, the cursors are where they were, and records behind them are found by number.
+        let image = crash(dir.path());
+        {
+            let journal = still().open(image.path()).unwrap();
+            assert_eq!(journal.cursors(), [("a".to_owned(), 0)]);
+            let mut appender = journal.appender().unwrap();
+            for _ in 0..300 {
+                appender.append_durable(&[3; 1000]).unwrap();
+            }
+            let mut reader = journal.reader(Start::End).unwrap();
+            for seq in 1..301 {
+                assert_eq!(reader.get(seq).unwrap().unwrap().bytes(), [3; 1000]);
+            }
+        }
+        assert_eq!(Journal::verify(image.path(), "", |_| {}).unwrap().problems, []);
         let mut appender = both[0].appender().unwrap();
         for _ in 0..2 {
             appender.append_durable(&vec![2; appender.limit_bytes()]).unwrap();

@@ -45,3 +45,13 @@ pub fn flip(file: &Path, at: u64) {
     file.read_exact_at(&mut byte, at).unwrap();
     file.write_all_at(&[byte[0] ^ 16], at).unwrap();
 }
+
+/// What a crash leaves now.
+pub fn crash(dir: &Path) -> tempfile::TempDir {
+    let image = tempfile::tempdir().unwrap();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, image.path().join(path.file_name().unwrap())).unwrap();
+    }
+    image
+}

@@ -1,6 +1,6 @@
 //! Giving up old records.
 
-use crate::files::{flip, logs, still};
+use crate::files::{crash, flip, logs, still};
 use shmlog::{Journal, JournalError, Retain, Start};
 use std::path::Path;
 use std::time::Duration;
@@ -108,16 +108,6 @@ fn settings_of_retention_are_checked() {
     assert!(matches!(none, Err(JournalError::Setting { key: "retain_files", .. })));
     let too_few = open(Retain { bytes: Some(1000), ..Retain::default() });
     assert!(matches!(too_few, Err(JournalError::Setting { key: "retain_bytes", .. })));
-}
-
-/// What a crash leaves now.
-fn crash(dir: &Path) -> tempfile::TempDir {
-    let image = tempfile::tempdir().unwrap();
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        std::fs::copy(&path, image.path().join(path.file_name().unwrap())).unwrap();
-    }
-    image
 }
 
 /// The story: after a crash the rest of a file that had been used before was put aside as torn, nearly all of it each
