@@ -14,7 +14,7 @@ use crate::journal::format::header::NO_FILE;
 use crate::journal::marks::{Marks, are_all_deleted, cut_marks, settle_marks};
 use crate::journal::names::Names;
 use crate::journal::stream::FrameStream;
-use crate::journal::torn::keep_torn;
+use crate::journal::torn::{TORN_BYTES, keep_torn};
 use crate::sys::disk::{Disk, Open};
 use std::sync::Arc;
 
@@ -273,7 +273,8 @@ fn cut(
     let info = &files[end.file];
     let file = disk.open(&info.name, Open::Write).map_err(|error| os("opening", &info.name, error))?;
     let torn = names.torn(end.seq, recovery.generation);
-    let kept = keep_torn(disk, &*file, &info.header, end.offset, &torn).map_err(|error| {
+    let behind = end.offset..end.offset.saturating_add(TORN_BYTES);
+    let kept = keep_torn(disk, &*file, &info.header, behind, &torn).map_err(|error| {
         let wanted_bytes = file.len().unwrap_or(0).saturating_sub(end.offset);
         JournalError::disk("keeping the torn end of", &info.name, wanted_bytes, error)
     })?;

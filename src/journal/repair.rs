@@ -17,7 +17,8 @@ use crate::journal::marks::{are_all_deleted, cut_marks, mend_marks, move_marks};
 use crate::journal::names::Names;
 use crate::journal::split::{Damage, open_any, write_header};
 use crate::journal::stream::FrameStream;
-use crate::sys::disk::{Disk, DiskFile, Open};
+use crate::journal::torn::keep_torn;
+use crate::sys::disk::{Disk, DiskFile};
 use std::io;
 use std::sync::Arc;
 
@@ -236,13 +237,9 @@ impl Work<'_> {
     /// Copies what can't be read, up to `end`.
     fn put_torn(&mut self, damage: &Damage<'_>, end: u64) -> io::Result<()> {
         let torn = self.names.torn(damage.seq, self.generation);
-        let mut bytes = vec![0; usize::try_from(end - damage.offset).unwrap_or(0)];
-        let found = damage.file.read_at(&mut bytes, damage.offset)?;
-        let aside = self.disk.open(&torn, Open::Create)?;
-        aside.write_at(&bytes[..found], 0)?;
-        aside.sync()?;
-        self.disk.sync()?;
-        self.repaired.aside.push(torn);
+        if keep_torn(self.disk, damage.file, damage.header, damage.offset..end, &torn)?.is_some() {
+            self.repaired.aside.push(torn);
+        }
         Ok(())
     }
 

@@ -12,22 +12,22 @@ use std::io;
 use std::ops::Range;
 
 /// Bytes of a torn tail that are kept: no flush writes more, with a record that is as long as records get at its end.
-const TORN_BYTES: u64 = 2 * MAX_FLUSH_BYTES;
+pub(crate) const TORN_BYTES: u64 = 2 * MAX_FLUSH_BYTES;
 /// Bytes that are checked in vain at most, for heads of old frames that are none.
 const VAIN_BYTES: usize = 64 << 20;
 
-/// Copies what stands in a file from `offset` on and may have been written there since the file has its header, to where
-/// it stood from there; the rest of the copy is a hole. Returns how many bytes that are. `None`: there is nothing.
+/// Copies what stands in a file at `torn` and may have been written there since the file has its header, to where it stood
+/// from there; the rest of the copy is a hole. Returns how many bytes that are. `None`: there is nothing.
 pub(crate) fn keep_torn(
     disk: &dyn Disk,
     file: &dyn DiskFile,
     header: &Header,
-    offset: u64,
+    torn: Range<u64>,
     name: &str,
 ) -> io::Result<Option<u64>> {
-    let len = file.len()?.saturating_sub(offset).min(TORN_BYTES);
+    let len = file.len()?.min(torn.end).saturating_sub(torn.start);
     let mut tail = vec![0; usize::try_from(len).unwrap_or(0)];
-    let found = file.read_at(&mut tail, offset)?;
+    let found = file.read_at(&mut tail, torn.start)?;
     let tail = &tail[..found];
     let torn = unknown(tail, &old_frames(tail, header.salt_before()));
     if torn.is_empty() {
