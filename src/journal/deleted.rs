@@ -11,7 +11,7 @@ use crate::journal::files;
 use crate::journal::flush::{Goal, fail};
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::frame::frame_bytes;
-use crate::journal::marks::{Marks, PROOF_BYTES, seal_marks};
+use crate::journal::marks::{Marks, PROOF_BYTES, are_all_deleted, seal_marks};
 use crate::journal::state::Act;
 use crate::sys::disk::Open;
 use crate::sys::lock::{self, Mode};
@@ -228,6 +228,19 @@ impl Core {
         self.state.marks_changed();
         self.state.set_marking(None);
         Ok(())
+    }
+
+    /// Empties a file all of whose records were deleted while it was the last one. The file of `next` follows.
+    pub(crate) fn reclaim_full(&self, first: u64, next: u64) -> Result<(), JournalError> {
+        let info = match files::open(&*self.disk, &self.names, self.id, first) {
+            Ok(info) => info,
+            // Given up meanwhile.
+            Err(JournalError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        // Of damaged marks others tell.
+        let is_it = are_all_deleted(&*self.disk, &self.names, &info.header, next).unwrap_or(false);
+        if is_it { self.reclaim(first) } else { Ok(()) }
     }
 
     /// Empties a file all of whose records are deleted: durably, before it happens.

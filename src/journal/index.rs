@@ -150,6 +150,10 @@ impl Core {
         firsts.sort_unstable();
         for pair in firsts.windows(2) {
             if !names.contains(&self.names.index(pair[0])) {
+                // Once: it has an index then.
+                if names.contains(&self.names.marks(pair[0])) {
+                    self.reclaim_full(pair[0], pair[1])?;
+                }
                 if let Some(_guard) = self.lock_prepare(false)? {
                     self.make_index(pair[0], pair[1])?;
                 }

@@ -304,7 +304,8 @@ impl Journal {
     }
 
     /// Deletes records: nobody reads them any more, from now on. Returns how many were not deleted yet. It becomes durable
-    /// with the next sync, as records do. A file all of whose records are deleted gives its room back.
+    /// with the next sync, as records do. A file all of whose records are deleted gives its room
+    /// back, when another one follows it (later, by a thread of a process, if they were deleted before that).
     ///
     /// # Errors
     /// [`JournalError::Join`]: there is no such record; [`JournalError::Lagged`]: one was given up. Then none is deleted.

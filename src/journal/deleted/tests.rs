@@ -6,6 +6,7 @@ use crate::journal::marks::Marks;
 use crate::journal::{Journal, Problem};
 use crate::log::Start;
 use crate::sys::disk::Open;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 fn journal(dir: &Path) -> Journal {
@@ -94,4 +95,34 @@ fn a_mark_of_no_record_is_found() {
     let core = std::sync::Arc::clone(journal.core());
     core.seal_marks().unwrap();
     assert_eq!(found(), [Problem::Marked { file: core.names.marks(0), seq: 33 }]);
+}
+
+/// The story: a file whose records were all deleted while it was the last one never gave its room back.
+#[test]
+fn a_file_that_is_full_after_its_records_were_deleted_is_emptied() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(dir.path());
+    let core = journal.core();
+    let firsts = || files::firsts(&*core.disk, &core.names).unwrap();
+    let mut appender = journal.appender().unwrap();
+    let mut append = || appender.append_durable(&[1; 1000]).unwrap();
+    while firsts().len() < 2 {
+        append();
+    }
+    let middle = firsts()[1];
+    journal.delete(&[middle]).unwrap();
+    while firsts().len() < 3 {
+        let seq = append();
+        if firsts().len() < 3 {
+            journal.delete(&[seq]).unwrap();
+        }
+    }
+    let blocks = || std::fs::metadata(dir.path().join(core.names.log(middle))).unwrap().blocks();
+    let full = blocks();
+    while core.index_ahead().unwrap() {}
+    assert!(blocks() < full, "{} of {full} blocks", blocks());
+    assert_eq!(Journal::verify(dir.path(), "", |_| {}).unwrap().problems, []);
+    let mut reader = journal.reader(Start::First).unwrap();
+    let read: Vec<_> = std::iter::from_fn(|| reader.try_next().unwrap().map(|record| record.seq())).collect();
+    assert_eq!((read.len() as u64, read.last()), (middle + 1, Some(&firsts()[2])));
 }
