@@ -27,7 +27,7 @@ use crate::sys::lock::{self, Mode};
 use rustix::fs::fstat;
 use std::fs::{DirBuilder, File};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -273,8 +273,12 @@ impl Opening {
 
 /// Repairs the journal in `dir`, which nobody has open.
 pub(crate) fn repair_at(dir: &Path, prefix: &str) -> Result<Repaired, JournalError> {
-    let settings = Settings { prefix: prefix.to_owned(), has_thread: false, ..Settings::default() };
+    let mut settings = Settings { prefix: prefix.to_owned(), has_thread: false, ..Settings::default() };
     settings.check()?;
+    // What is made anew is for whom the rest is.
+    if let Ok(lock) = dir.join(Names::new(prefix).lock()).symlink_metadata() {
+        settings.mode = lock.mode() & 0o777;
+    }
     // If nothing keeps it from being opened, what is in memory is in the files when it is closed.
     match open(dir, &settings, false) {
         Ok((core, _)) => core.close()?,

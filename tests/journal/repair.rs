@@ -2,6 +2,7 @@
 
 use crate::files::{first_of, flip, logs, of_kind, still};
 use shmlog::{Journal, JournalError, Repaired, Start};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 const COUNT: u64 = 500;
@@ -226,4 +227,23 @@ fn a_lost_record_can_be_deleted() {
     let lost = reader.try_next().map(|record| record.is_some());
     assert!(matches!(lost, Err(JournalError::Lost { to: found, .. }) if found == to), "{lost:?}");
     assert_eq!(reader.try_next().unwrap().unwrap().seq(), to);
+}
+
+/// The story: what repair had made could be read by its user only, and others that had used the journal were refused.
+#[test]
+fn what_is_made_anew_is_for_whom_the_rest_is() {
+    let dir = tempfile::tempdir().unwrap();
+    {
+        let journal = still().mode(0o640).open(dir.path()).unwrap();
+        let mut appender = journal.appender().unwrap();
+        for _ in 0..40 {
+            appender.append_durable(&[1; 500]).unwrap();
+        }
+    }
+    flip(&logs(dir.path())[0], 10_000);
+    assert_eq!(Journal::repair(dir.path(), "").unwrap().lost.len(), 1);
+    assert_eq!(logs(dir.path()).len(), 2);
+    for file in logs(dir.path()) {
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o640, "{}", file.display());
+    }
 }

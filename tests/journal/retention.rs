@@ -2,7 +2,6 @@
 
 use crate::files::{crash, flip, logs, still};
 use shmlog::{Journal, JournalError, Retain, Start};
-use std::path::Path;
 use std::time::Duration;
 
 fn append(journal: &Journal, count: u64) {
