@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::json;
 use shmlog::{Journal, JournalError, SetAside, Start, Verified};
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
 /// What to do with a journal.
@@ -87,7 +88,10 @@ impl Place {
     }
 
     fn open(&self) -> Result<Journal, JournalError> {
-        Journal::builder().prefix(&self.prefix).thread(false).open_existing(&self.dir)
+        // What is made here is for whom the rest is.
+        let lock = self.dir.join(format!("{}lock", self.prefix)).symlink_metadata();
+        let mode = lock.map_or(0o600, |lock| lock.mode() & 0o777);
+        Journal::builder().prefix(&self.prefix).mode(mode).thread(false).open_existing(&self.dir)
     }
 }
 

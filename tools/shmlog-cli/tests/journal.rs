@@ -5,6 +5,7 @@ mod common;
 use common::{bad, good};
 use serde_json::Value;
 use shmlog::Journal;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 fn journal(dir: &Path) {
@@ -121,4 +122,26 @@ fn damage_is_found_and_repaired() {
     let found = json(&good(&["journal", "verify", "--json"], dir.path()));
     assert_eq!(found["missing"], serde_json::json!([[47, 48]]));
     assert!(bad(&["journal", "info"], &dir.path().join("no")).contains("no journal there"));
+}
+
+/// The story: a file that the tool had begun could be read by its user only, and others that had used the journal were
+/// refused.
+#[test]
+fn what_is_made_is_for_whom_the_rest_is() {
+    let dir = tempfile::tempdir().unwrap();
+    let (at, copy) = (dir.path().join("journal"), dir.path().join("copy"));
+    let journal = Journal::builder().file_bytes(64 << 10).mode(0o640).thread(false).open(&at).unwrap();
+    journal.appender().unwrap().append_durable(b"one").unwrap();
+    // As a crash would leave it: the file is cut, and another one begun.
+    std::fs::create_dir(&copy).unwrap();
+    for entry in std::fs::read_dir(&at).unwrap() {
+        let path = entry.unwrap().path();
+        std::fs::copy(&path, copy.join(path.file_name().unwrap())).unwrap();
+    }
+    good(&["journal", "cursors", "--set", "risk=1"], &copy);
+    let files: Vec<_> = std::fs::read_dir(&copy).unwrap().map(|entry| entry.unwrap()).collect();
+    assert!(files.iter().filter(|file| file.path().extension().is_some_and(|kind| kind == "log")).count() == 2);
+    for file in files {
+        assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o640, "{}", file.path().display());
+    }
 }
