@@ -251,6 +251,10 @@ impl Core {
                 .map_err(|error| JournalError::os("listing", "the directory", error))?;
             let Some(at) = firsts.iter().position(|&other| other == first) else { return Ok(()) };
             let Some(&next) = firsts.get(at + 1) else { return Ok(()) };
+            // Who began the next one may have died before that was said: then this one is written to still.
+            if self.state.progress().written.file == first {
+                return Ok(());
+            }
             if at == 0 {
                 return lead.prune(self, next).map(drop);
             }

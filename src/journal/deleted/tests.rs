@@ -126,3 +126,24 @@ fn a_file_that_is_full_after_its_records_were_deleted_is_emptied() {
     let read: Vec<_> = std::iter::from_fn(|| reader.try_next().unwrap().map(|record| record.seq())).collect();
     assert_eq!((read.len() as u64, read.last()), (middle + 1, Some(&firsts()[2])));
 }
+
+/// A file that one who died had begun, and nobody else knows of, does not make the one before it full.
+#[test]
+fn the_file_that_is_written_to_is_not_emptied() {
+    let dir = tempfile::tempdir().unwrap();
+    let journal = journal(dir.path());
+    let core = journal.core();
+    let firsts = || files::firsts(&*core.disk, &core.names).unwrap();
+    let mut appender = journal.appender().unwrap();
+    while firsts().len() < 2 {
+        appender.append_durable(&[1; 1000]).unwrap();
+    }
+    let (last, end) = (firsts()[1], journal.next_seq());
+    journal.delete_durable(&(last..end).collect::<Vec<_>>()).unwrap();
+    std::fs::write(dir.path().join(core.names.log(end)), [0; 4096]).unwrap();
+    while core.index_ahead().unwrap() {}
+    let file = core.disk.open(&core.names.log(last), Open::Read).unwrap();
+    let mut bytes = [0; 2000];
+    file.read_at(&mut bytes, 4096).unwrap();
+    assert!(bytes.contains(&1), "its frames are there");
+}
