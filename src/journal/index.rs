@@ -115,6 +115,13 @@ pub(crate) fn check_index(disk: &dyn Disk, names: &Names, header: &Header, offse
     count_of(&*file, header) == Some(offsets.len()) && is_read && said == offsets
 }
 
+/// Whether there is a record at `offset`, in words: all of a file may have been deleted, and the file emptied.
+fn has_record(info: &FileInfo, offset: Option<&u32>) -> bool {
+    let mut head = [0; 8];
+    let read = offset.map(|&offset| info.file.read_at(&mut head, u64::from(offset) * 8));
+    matches!(read, Some(Ok(8))) && Head::of(u64::from_le_bytes(head)).is_some_and(|head| head.kind.is_record())
+}
+
 /// Finds the first `count` records of a file.
 fn walk_all(info: &FileInfo, count: u64) -> io::Result<Vec<u32>> {
     let region = Region::map_sparse(info.file.fd().try_clone_to_owned()?, false, "journal's file");
@@ -172,7 +179,8 @@ impl Core {
         };
         let (name, draft) = (self.names.index(first), self.names.index_draft());
         let make = || -> io::Result<()> {
-            let offsets = self.trails.take(first, next).map_or_else(|| walk_all(&info, next - first), Ok)?;
+            let noted = self.trails.take(first, next).filter(|offsets| has_record(&info, offsets.first()));
+            let offsets = noted.map_or_else(|| walk_all(&info, next - first), Ok)?;
             let file = self.disk.open(&draft, Open::Create)?;
             file.write_at(&encode(&info, &offsets), 0)?;
             self.disk.rename(&draft, &name)
