@@ -4,9 +4,11 @@
 //! files, at any time between two calls. As long as it has not, whatever was appended or published must be read back.
 
 pub mod bytes;
+pub mod directory;
 pub mod exercise;
 pub mod ground;
 pub mod image;
+pub mod mend;
 pub mod model;
 pub mod packet;
 pub mod scribble;
