@@ -44,6 +44,15 @@ impl Region {
 
     /// Maps all of `file`, which may have holes: who touches one may find no memory.
     pub(crate) fn map_sparse(file: OwnedFd, writable: bool, what: &'static str) -> Result<Self, AttachError> {
+        Self::map_pages(file, writable, what, false)
+    }
+
+    /// Maps all of `file` for reading, also if it ends within a page: zeroes follow then.
+    pub(crate) fn map_ragged(file: OwnedFd, what: &'static str) -> Result<Self, AttachError> {
+        Self::map_pages(file, false, what, true)
+    }
+
+    fn map_pages(file: OwnedFd, writable: bool, what: &'static str, is_ragged: bool) -> Result<Self, AttachError> {
         let Inspected { len_bytes, page_bytes, footing, allocated_bytes } =
             inspect::inspect(&file).map_err(|error| AttachError::os("inspecting the file", error))?;
         if footing == Footing::Loose {
@@ -55,10 +64,11 @@ impl Region {
             found_bytes: len_bytes,
             expected_bytes: len_bytes.next_multiple_of(min).max(min),
         };
-        if len_bytes == 0 || !len_bytes.is_multiple_of(min) {
+        let whole_bytes = len_bytes.next_multiple_of(min);
+        if len_bytes == 0 || (whole_bytes != len_bytes && !is_ragged) {
             return Err(wrong);
         }
-        let len = usize::try_from(len_bytes).map_err(|_| wrong)?;
+        let len = usize::try_from(whole_bytes).map_err(|_| wrong)?;
         let map = Map::new(&file, len, page_bytes, writable).map_err(|error| AttachError::os("mapping", error))?;
         Ok(Self { map, file, footing, allocated_bytes })
     }

@@ -17,8 +17,10 @@ enum Op {
     Repair,
 }
 
-/// What is acknowledged by a journal that could be opened and closed is there when it is opened again.
+/// What is acknowledged by a journal that could be opened and closed is there when it is opened again; if something else
+/// is damaged, it may not be found.
 fn append(dir: &Path, at: &Path) {
+    let is_sound = Journal::verify(at, "", |_| {}).is_ok_and(|verified| verified.problems.is_empty());
     let Ok(journal) = builder(dir).open(at) else { return };
     let appended = journal.appender().and_then(|mut appender| appender.append_durable(b"appended"));
     let is_closed = journal.close().is_ok();
@@ -29,6 +31,7 @@ fn append(dir: &Path, at: &Path) {
         Ok(Some(record)) => assert_eq!(record.bytes(), b"appended"),
         // The marks that were there may be about records to come.
         Err(JournalError::Deleted { .. } | JournalError::MarksDamaged { .. }) => {}
+        Err(JournalError::Damaged { .. }) if !is_sound => {}
         other => panic!("record {seq}: {other:?}"),
     }
 }

@@ -124,7 +124,7 @@ fn has_record(info: &FileInfo, offset: Option<&u32>) -> bool {
 
 /// Finds the first `count` records of a file.
 fn walk_all(info: &FileInfo, count: u64) -> io::Result<Vec<u32>> {
-    let region = Region::map_sparse(info.file.fd().try_clone_to_owned()?, false, "journal's file");
+    let region = Region::map_ragged(info.file.fd().try_clone_to_owned()?, "journal's file");
     let region = region.map_err(io::Error::other)?;
     let mut offsets = Offsets::none();
     offsets.walk(region.words(0, region.len_bytes() / 8).unwrap_or(&[]), count);

@@ -38,6 +38,8 @@ pub(crate) struct Marks {
     salt: Salt,
     /// The file's first record.
     first: u64,
+    /// It has no more records.
+    most: u64,
     /// Where the next frame goes.
     end: u64,
     /// So many bytes had been durable, as the frames say.
@@ -52,7 +54,9 @@ impl Marks {
     pub(crate) fn open(disk: &dyn Disk, names: &Names, header: &Header, how: Open) -> io::Result<Self> {
         let (name, salt, first) = (names.marks(header.first), header.frame_salt(), header.first);
         let file = disk.open(&name, how)?;
-        Ok(Self { file, name, salt, first, end: 0, durable: 0, is_sealed: false, bits: Vec::new() })
+        // A frame has eight bytes at least. Without the file, nobody asks.
+        let most = disk.open(&names.log(first), Open::Read).and_then(|log| log.len()).map_or(u64::MAX, |len| len / 8);
+        Ok(Self { file, name, salt, first, most, end: 0, durable: 0, is_sealed: false, bits: Vec::new() })
     }
 
     /// The same, if there are any.
@@ -98,18 +102,25 @@ impl Marks {
     fn read_whole(&mut self) -> io::Result<()> {
         let mut frames = FrameStream::new(Arc::clone(&self.file), self.salt, self.end, self.first);
         while let Some(frame) = frames.next()? {
-            self.take(frame.payload);
+            if !self.take(frame.payload) {
+                break;
+            }
             self.is_sealed = is_seal(frame.payload, self.end);
             self.end = frames.offset();
         }
         Ok(())
     }
 
-    fn take(&mut self, payload: &[u8]) {
-        self.durable = self.durable.max(proof(payload));
-        for index in payload.get(PROOF_BYTES..).unwrap_or(&[]).as_chunks::<4>().0 {
-            self.set(u32::from_le_bytes(*index));
+    /// Whether a frame can be about records of the file; then what it says counts.
+    fn take(&mut self, payload: &[u8]) -> bool {
+        let indices = payload.get(PROOF_BYTES..).unwrap_or(&[]).as_chunks::<4>().0;
+        let indices = indices.iter().map(|index| u32::from_le_bytes(*index));
+        if indices.clone().any(|index| u64::from(index) >= self.most) {
+            return false;
         }
+        self.durable = self.durable.max(proof(payload));
+        indices.for_each(|index| self.set(index));
+        true
     }
 
     /// Whether a frame beyond the end says that what should be there had been durable.

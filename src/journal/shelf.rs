@@ -92,7 +92,7 @@ impl Sheet {
         let info = files::open(&*core.disk, &core.names, core.id, first)?;
         let fd = info.file.fd().try_clone_to_owned();
         let fd = fd.map_err(|error| JournalError::os("opening", &info.name, error))?;
-        let region = Region::map_sparse(fd, false, "journal's file")?;
+        let region = Region::map_ragged(fd, "journal's file")?;
         let offsets = Offsets::open(core, &info).unwrap_or_else(Offsets::none);
         Ok(Self { first, salt: info.header.frame_salt(), region, offsets })
     }

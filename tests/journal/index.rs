@@ -58,3 +58,21 @@ fn a_wrong_index_is_no_matter() {
     edit(5).set_len(0).unwrap();
     check(dir.path());
 }
+
+/// The story (found by fuzzing): a file whose unused end somebody had cut off within a page could be opened, appended to and read
+/// in order, but no record of it by number.
+#[test]
+fn a_file_that_ends_within_a_page_is_read_by_number() {
+    let dir = indexed();
+    still().open(dir.path()).unwrap().close().unwrap();
+    let last = of_kind(dir.path(), "log").pop().unwrap();
+    let file = std::fs::File::options().write(true).open(&last).unwrap();
+    file.set_len(file.metadata().unwrap().len() - 367).unwrap();
+    let journal = still().open(dir.path()).unwrap();
+    let seq = journal.appender().unwrap().append_durable(b"behind it").unwrap();
+    journal.close().unwrap();
+    check(dir.path());
+    let journal = still().open(dir.path()).unwrap();
+    assert_eq!(journal.reader(Start::End).unwrap().get(seq).unwrap().unwrap().bytes(), b"behind it");
+    assert_eq!(shmlog::Journal::verify(dir.path(), "", |_| {}).unwrap().problems, []);
+}

@@ -106,7 +106,9 @@ pub(crate) fn mend_marks(
     }
     let mut beyond = Vec::new();
     marks.each_beyond(|payload| beyond.push(payload.to_vec())).map_err(|error| marks.os("reading", error))?;
-    beyond.iter().for_each(|payload| marks.take(payload));
+    for payload in beyond {
+        marks.take(&payload);
+    }
     let aside = names.lost_marks(header.first, generation);
     let copy = || -> io::Result<()> {
         let mut bytes = vec![0; usize::try_from(marks.file.len()?).unwrap_or(0)];
