@@ -61,8 +61,8 @@ impl Offsets {
         let file = core.disk.open(&core.names.index(info.header.first), Open::Read).ok()?;
         let count = count_of(&*file, &info.header)?;
         let region = Region::map_sparse(file.fd().try_clone_to_owned().ok()?, false, "journal's index").ok()?;
-        let has_room = region.len_bytes() >= (HEADER_BYTES + 4 * count) as u64;
-        has_room.then_some(Self::Mapped(region, count))
+        let room = region.len_bytes().saturating_sub(HEADER_BYTES as u64) / 4;
+        (count as u64 <= room).then_some(Self::Mapped(region, count))
     }
 
     /// Where record number `index` of the file is, if that is known.
