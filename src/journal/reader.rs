@@ -265,7 +265,7 @@ impl JournalReader {
     #[cold]
     fn leave_file(&mut self) -> Result<Option<Here>, JournalError> {
         let inner = Arc::clone(&self.inner);
-        let Source::File(frames, after) = &self.source else { return Ok(None) };
+        let Source::File(frames, after) = &mut self.source else { return Ok(None) };
         // It may have been deleted since, and its file emptied: who looked for it looks again.
         self.deleted.refresh(&inner.core)?;
         if self.deleted.contains(self.next) {
@@ -282,7 +282,9 @@ impl JournalReader {
             }
         }
         if now == Some((frames.first(), *after)) && self.next >= inner.core.state.oldest() {
-            return Err(self.damaged());
+            let found = frames.find_past_damage(self.next);
+            let is_there = found.map_err(|error| JournalError::os("reading", "records", error))?;
+            return if is_there { Ok(Some(Here::File)) } else { Err(self.damaged()) };
         }
         self.source = Source::None;
         Ok(None)

@@ -81,6 +81,14 @@ impl Shelf {
                 return Err(JournalError::Lost { from, to });
             }
         }
+        // Heads are believed when a file is walked: behind a damaged one nothing is found.
+        let mut frames = Self::stream(core, first)?;
+        let found =
+            frames.find_past_damage(seq).map_err(|error| JournalError::os("reading", core.names.log(first), error))?;
+        if let Some(frame) = frames.pass().filter(|_| found) {
+            frame.payload.clone_into(to);
+            return Ok(Some(frame.kind.is_batch()));
+        }
         let index = usize::try_from(seq - first).unwrap_or(usize::MAX);
         let offset = sheet.offsets.get(index).map_or(sheet.offsets.end_bytes(), |offset| offset as u64 * 8);
         Err(JournalError::Damaged { file: core.names.log(first), offset, seq, durable: core.state.durable() })

@@ -111,6 +111,19 @@ impl FrameStream {
         }
     }
 
+    /// The same for a record that is there, past damage before it: from a mark behind the damage, which says where it stands.
+    #[cold]
+    pub(crate) fn find_past_damage(&mut self, seq: u64) -> io::Result<bool> {
+        while !self.find_record(seq)? {
+            let beyond =
+                Self::new(Arc::clone(&self.file), self.salt, self.offset() + 8, self.seq).find_marks_beyond()?;
+            let is_before = |&(_, mark): &(u64, Mark)| (self.seq..=seq).contains(&mark.seq);
+            let Some((offset, mark)) = beyond.into_iter().rfind(is_before) else { return Ok(false) };
+            *self = Self { first: self.first, ..Self::new(Arc::clone(&self.file), self.salt, offset, mark.seq) };
+        }
+        Ok(true)
+    }
+
     /// Reads on, so that the frame at the place is whole; or again, as it may have been written since.
     #[cold]
     fn refill(&mut self, mut wanted: usize) -> io::Result<Option<(FrameKind, usize)>> {
