@@ -68,7 +68,7 @@ impl Mapped {
     /// Prepares this process for appending: registers for the recyclers' barrier, without which the
     /// light fence of a pin is none, and tries it. Readers fence for themselves.
     pub(crate) fn register(&self) -> Result<(), AttachError> {
-        barrier::prepare(self.traits.fencing).map_err(|error| AttachError::NoBarrier { source: error.into() })
+        barrier::prepare(self.traits.fencing).map_err(|error| AttachError::NoBarrier { error: error.into() })
     }
 
     /// Makes every page present in this process.

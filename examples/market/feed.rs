@@ -75,7 +75,7 @@ impl Feed {
             }
             anyhow::Ok(feed)
         };
-        read().with_context(|| dir.display().to_string())
+        read().context("reading the recording")
     }
 
     /// Makes a feed up.

@@ -99,7 +99,7 @@ fn check_new(dir: &Path) -> Result<()> {
     let found = match Journal::builder().thread(false).open_existing(dir) {
         Ok(journal) => journal.next_seq(),
         Err(JournalError::NotFound { .. }) => 0,
-        Err(error) => return Err(error).with_context(|| dir.display().to_string()),
+        Err(error) => return Err(error).context("looking for a recording"),
     };
     if found > 0 {
         let dir = dir.display();

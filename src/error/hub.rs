@@ -97,17 +97,17 @@ pub enum HubError {
     #[error("the hub had stopped: its policy panicked; make a new one")]
     Stopped,
     /// The system refused.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {error}")]
     Os {
         /// What was tried.
         doing: &'static str,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 impl HubError {
-    pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Self {
-        Self::Os { doing, source: source.into() }
+    pub(crate) fn os(doing: &'static str, error: impl Into<io::Error>) -> Self {
+        Self::Os { doing, error: error.into() }
     }
 }

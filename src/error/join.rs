@@ -74,18 +74,18 @@ pub enum JoinError {
     #[error(transparent)]
     Attach(#[from] AttachError),
     /// The system refused.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {error}")]
     Os {
         /// What was tried.
         doing: &'static str,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 impl JoinError {
-    pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Self {
-        let source = source.into();
-        if is_no_proc(&source) { Self::Attach(AttachError::NoProc) } else { Self::Os { doing, source } }
+    pub(crate) fn os(doing: &'static str, error: impl Into<io::Error>) -> Self {
+        let error = error.into();
+        if is_no_proc(&error) { Self::Attach(AttachError::NoProc) } else { Self::Os { doing, error } }
     }
 }

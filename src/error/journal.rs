@@ -199,22 +199,22 @@ pub enum JournalError {
     },
     /// Appending.
     #[error("{}", appending(.0))]
-    Append(#[from] AppendError),
+    Append(AppendError),
     /// Reading from memory.
     #[error(transparent)]
     Read(#[from] ReadError),
     /// Taking a handle, or going to a record that does not exist yet.
     #[error("{}", joining(.0))]
-    Join(#[from] JoinError),
+    Join(JoinError),
     /// Opening the front.
     #[error("the front: {0}")]
-    Attach(#[from] AttachError),
+    Attach(AttachError),
     /// Making the front.
     #[error("the front: {0}")]
-    Create(#[from] CreateError),
+    Create(CreateError),
     /// This process may not do that.
     #[error(
-        "{doing} {file}: {source}. Run as a user who may, or change its permissions; who may only read opens the journal with \
+        "{doing} {file}: {error}. Run as a user who may, or change its permissions; who may only read opens the journal with \
          `read_only`"
     )]
     Denied {
@@ -223,21 +223,21 @@ pub enum JournalError {
         /// With which file.
         file: String,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// Nobody may, as long as the file system is mounted like this.
-    #[error("{doing} {file}: {source}. Mount the file system for writing, or open the journal with `read_only`")]
+    #[error("{doing} {file}: {error}. Mount the file system for writing, or open the journal with `read_only`")]
     ReadOnlyMount {
         /// What was tried.
         doing: &'static str,
         /// With which file.
         file: String,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The file system, or the kernel, lacks what a journal can't do without.
     #[error(
-        "{doing} {file}: {source}. The file system lacks what a journal needs: put it on another, such as ext4, xfs, btrfs or \
+        "{doing} {file}: {error}. The file system lacks what a journal needs: put it on another, such as ext4, xfs, btrfs or \
          tmpfs"
     )]
     Unsupported {
@@ -246,11 +246,11 @@ pub enum JournalError {
         /// With which file.
         file: String,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// This process may not make files so large, or the file system has none.
     #[error(
-        "{doing} {file}: {source}. Raise RLIMIT_FSIZE (ulimit -f), or make the journal with smaller files and a smaller front"
+        "{doing} {file}: {error}. Raise RLIMIT_FSIZE (ulimit -f), or make the journal with smaller files and a smaller front"
     )]
     FileLimit {
         /// What was tried.
@@ -258,17 +258,17 @@ pub enum JournalError {
         /// With which file.
         file: String,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The system refused.
-    #[error("{doing} {file}: {source}")]
+    #[error("{doing} {file}: {error}")]
     Os {
         /// What was tried.
         doing: &'static str,
         /// With which file.
         file: String,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -296,43 +296,43 @@ fn joining(error: &JoinError) -> String {
 
 impl JournalError {
     /// What the system said about a file that was to have so many bytes.
-    pub(crate) fn disk(doing: &'static str, file: impl Into<String>, wanted_bytes: u64, source: io::Error) -> Self {
-        if is_full(&source) {
+    pub(crate) fn disk(doing: &'static str, file: impl Into<String>, wanted_bytes: u64, error: io::Error) -> Self {
+        if is_full(&error) {
             return Self::DiskFull { file: file.into(), wanted_bytes };
         }
-        Self::os(doing, file, source)
+        Self::os(doing, file, error)
     }
 
     /// What the system said about a file, with what to do about it.
-    pub(crate) fn os(doing: &'static str, file: impl Into<String>, source: impl Into<io::Error>) -> Self {
+    pub(crate) fn os(doing: &'static str, file: impl Into<String>, error: impl Into<io::Error>) -> Self {
         use io::ErrorKind::{FileTooLarge, PermissionDenied, ReadOnlyFilesystem, Unsupported};
-        let (file, source) = (file.into(), source.into());
-        match source.kind() {
-            PermissionDenied => Self::Denied { doing, file, source },
-            ReadOnlyFilesystem => Self::ReadOnlyMount { doing, file, source },
+        let (file, error) = (file.into(), error.into());
+        match error.kind() {
+            PermissionDenied => Self::Denied { doing, file, error },
+            ReadOnlyFilesystem => Self::ReadOnlyMount { doing, file, error },
             // Also what it does not have as a whole (ENOSYS).
-            Unsupported => Self::Unsupported { doing, file, source },
-            FileTooLarge => Self::FileLimit { doing, file, source },
-            _ => Self::Os { doing, file, source },
+            Unsupported => Self::Unsupported { doing, file, error },
+            FileTooLarge => Self::FileLimit { doing, file, error },
+            _ => Self::Os { doing, file, error },
         }
     }
 
     /// What the system said about locking a byte of a file.
-    pub(crate) fn locking(file: impl Into<String>, source: impl Into<io::Error>) -> Self {
+    pub(crate) fn locking(file: impl Into<String>, error: impl Into<io::Error>) -> Self {
         const DOING: &str = "locking a byte (fcntl(2), F_OFD_SETLK) of";
-        let (file, source) = (file.into(), source.into());
+        let (file, error) = (file.into(), error.into());
         let is_lacking = [Errno::INVAL, Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS];
-        if is_lacking.iter().any(|errno| source.raw_os_error() == Some(errno.raw_os_error())) {
-            return Self::Unsupported { doing: DOING, file, source };
+        if is_lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
+            return Self::Unsupported { doing: DOING, file, error };
         }
-        Self::os(DOING, file, source)
+        Self::os(DOING, file, error)
     }
 
     /// What went wrong with a front of so many bytes at `path`.
     pub(crate) fn front(doing: &'static str, path: &Path, wanted_bytes: u64, error: impl Into<Self>) -> Self {
         match error.into() {
-            Self::Create(CreateError::Os { source, .. }) | Self::Attach(AttachError::Os { source, .. }) => {
-                Self::disk(doing, path.display().to_string(), wanted_bytes, source)
+            Self::Create(CreateError::Os { error, .. }) | Self::Attach(AttachError::Os { error, .. }) => {
+                Self::disk(doing, path.display().to_string(), wanted_bytes, error)
             }
             error => error,
         }

@@ -9,6 +9,7 @@ mod pass;
 mod read;
 mod region;
 mod replica;
+mod said;
 mod snapshot;
 
 pub use append::{AppendError, CommitError};

@@ -60,17 +60,17 @@ pub enum PassError {
     #[error(transparent)]
     Attach(#[from] AttachError),
     /// The system refused.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {error}")]
     Os {
         /// What was tried.
         doing: &'static str,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 impl PassError {
-    pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Self {
-        Self::Os { doing, source: source.into() }
+    pub(crate) fn os(doing: &'static str, error: impl Into<io::Error>) -> Self {
+        Self::Os { doing, error: error.into() }
     }
 }

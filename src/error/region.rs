@@ -10,7 +10,7 @@ use std::path::PathBuf;
 pub enum CreateError {
     /// A size that is out of range.
     #[error("it can't have this shape: {0}")]
-    Geometry(#[from] BadGeometry),
+    Geometry(BadGeometry),
     /// `HugePages::Require`: the pool of huge pages is too small.
     #[error(
         "{pages_wanted} huge pages of {page_bytes} bytes are needed, {pages_free} of {pages_total} in the pool are free; \
@@ -81,18 +81,18 @@ pub enum CreateError {
     #[error(transparent)]
     Attach(#[from] AttachError),
     /// The system refused.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {error}")]
     Os {
         /// What was tried.
         doing: &'static str,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 impl CreateError {
-    pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Self {
-        Self::Os { doing, source: source.into() }
+    pub(crate) fn os(doing: &'static str, error: impl Into<io::Error>) -> Self {
+        Self::Os { doing, error: error.into() }
     }
 }
 
@@ -164,7 +164,7 @@ pub enum AttachError {
     },
     /// A field is out of range.
     #[error("the control page is damaged: {0}")]
-    Damaged(#[from] BadGeometry),
+    Damaged(BadGeometry),
     /// Log and board belong to different logs.
     #[error("the board belongs to another log or snapshot")]
     OtherLog,
@@ -172,25 +172,25 @@ pub enum AttachError {
     #[error("/proc is not mounted: mount it (mount -t proc proc /proc), descriptors are reopened through it")]
     NoProc,
     /// The log uses asymmetric fences and this process, which wants to append, may not.
-    #[error("membarrier(2) is not available here ({source}): create the log with Fencing::Portable")]
+    #[error("membarrier(2) is not available here ({error}): create the log with Fencing::Portable")]
     NoBarrier {
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
     /// The system refused.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {error}")]
     Os {
         /// What was tried.
         doing: &'static str,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
 impl AttachError {
-    pub(crate) fn os(doing: &'static str, source: impl Into<io::Error>) -> Self {
-        let source = source.into();
-        if is_no_proc(&source) { Self::NoProc } else { Self::Os { doing, source } }
+    pub(crate) fn os(doing: &'static str, error: impl Into<io::Error>) -> Self {
+        let error = error.into();
+        if is_no_proc(&error) { Self::NoProc } else { Self::Os { doing, error } }
     }
 }
 

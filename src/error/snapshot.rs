@@ -74,12 +74,12 @@ pub enum PublishError {
         reason: String,
     },
     /// The system refused.
-    #[error("{doing}: {source}")]
+    #[error("{doing}: {error}")]
     Os {
         /// What was tried.
         doing: &'static str,
         /// What the system said.
-        source: io::Error,
+        error: io::Error,
     },
 }
 
@@ -122,7 +122,7 @@ pub enum LoadError {
     },
     /// A pin needs a seat on the board.
     #[error("no seat to pin from: {0}")]
-    NoSeat(#[from] JoinError),
+    NoSeat(JoinError),
     /// The kernel refuses the barrier that a pin needs.
     #[error("membarrier(2) is refused: create the snapshot with Fencing::Portable, or copy instead of pinning")]
     NoBarrier,

@@ -148,9 +148,9 @@ impl Hub {
 
 /// Whether it failed because this process, or the system, has no descriptors left.
 fn is_out_of_descriptors(error: &PassError) -> bool {
-    let (PassError::Os { source, .. } | PassError::Attach(AttachError::Os { source, .. })) = error else {
+    let (PassError::Os { error, .. } | PassError::Attach(AttachError::Os { error, .. })) = error else {
         return false;
     };
     let codes = [Errno::MFILE, Errno::NFILE].map(|errno| Some(errno.raw_os_error()));
-    codes.contains(&source.raw_os_error())
+    codes.contains(&error.raw_os_error())
 }

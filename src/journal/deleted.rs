@@ -87,7 +87,7 @@ impl Deleted {
 fn open_marks(core: &Core, first: u64, how: Open) -> Result<Option<Marks>, JournalError> {
     let info = match files::open(&*core.disk, &core.names, core.id, first) {
         Ok(info) => info,
-        Err(JournalError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(JournalError::Os { error, .. }) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
     };
     match Marks::open(&*core.disk, &core.names, &info.header, how) {
@@ -136,7 +136,7 @@ impl Core {
                 .and_then(|info| seal_marks(&*self.disk, &self.names, &info.header, is_settled));
             match sealed {
                 // Left behind by a file that went; or damaged, which will be said when the journal is opened.
-                Err(JournalError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => {}
+                Err(JournalError::Os { error, .. }) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(error @ (JournalError::MarksDamaged { .. } | JournalError::Damaged { .. })) => {
                     tracing::warn!(%error, "closing a journal");
                 }
@@ -235,7 +235,7 @@ impl Core {
         let info = match files::open(&*self.disk, &self.names, self.id, first) {
             Ok(info) => info,
             // Given up meanwhile.
-            Err(JournalError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(JournalError::Os { error, .. }) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
         // Of damaged marks others tell.

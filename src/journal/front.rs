@@ -233,8 +233,8 @@ fn is_no_place(error: &JournalError) -> bool {
     use std::io::ErrorKind::{PermissionDenied, QuotaExceeded, ReadOnlyFilesystem, StorageFull};
     match error {
         JournalError::Create(CreateError::NoSpace { .. }) => true,
-        JournalError::Create(CreateError::Os { source, .. }) => {
-            matches!(source.kind(), PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
+        JournalError::Create(CreateError::Os { error, .. }) => {
+            matches!(error.kind(), PermissionDenied | QuotaExceeded | ReadOnlyFilesystem | StorageFull)
         }
         _ => false,
     }

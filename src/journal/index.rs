@@ -174,7 +174,7 @@ impl Core {
         let info = match files::open(&*self.disk, &self.names, self.id, first) {
             Ok(info) => info,
             // Given up meanwhile.
-            Err(JournalError::Os { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(JournalError::Os { error, .. }) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(error),
         };
         let (name, draft) = (self.names.index(first), self.names.index_draft());

@@ -111,7 +111,7 @@ pub(crate) fn receive<T: Passable>(socket: impl AsFd, prefault: Prefault) -> Res
 
 /// Whether a message came for whose descriptors there was no room here.
 fn is_cut_off(error: &PassError) -> bool {
-    matches!(error, PassError::Os { source, .. } if source.kind() == ErrorKind::InvalidData)
+    matches!(error, PassError::Os { error, .. } if error.kind() == ErrorKind::InvalidData)
 }
 
 /// Waits for the answer to an offer of `id`.

@@ -94,7 +94,7 @@ impl Slots {
 
     /// Prepares this process for publishing: readers that pin rely on its light fence.
     pub(crate) fn register(&self) -> Result<(), AttachError> {
-        barrier::prepare(self.traits.fencing).map_err(|error| AttachError::NoBarrier { source: error.into() })
+        barrier::prepare(self.traits.fencing).map_err(|error| AttachError::NoBarrier { error: error.into() })
     }
 
     /// Makes every page present in this process; of a sparse region, none.

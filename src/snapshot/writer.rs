@@ -316,7 +316,7 @@ fn allocate(
     let missing = wanted_bytes - have;
     allocate_range(region.file(), offset + have, missing).map_err(|error| match error.kind() {
         io::ErrorKind::StorageFull => PublishError::NoSpace { wanted_bytes: missing },
-        _ => PublishError::Os { doing: "allocating memory for the value", source: error },
+        _ => PublishError::Os { doing: "allocating memory for the value", error },
     })?;
     let words = words.get(..wanted_bytes.div_ceil(8) as usize).unwrap_or(words);
     for word in words.iter().step_by(PAGE_WORDS).skip((have / 8) as usize / PAGE_WORDS) {

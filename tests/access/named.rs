@@ -67,8 +67,8 @@ pub fn opener() {
     for access in [Access::Observe, Access::Read, Access::Append] {
         match open(&kind, &path, access) {
             Ok(thing) if allowed.contains(&format!("{access:?}")) => thing.check(1),
-            Err(AttachError::Os { source, .. }) if !allowed.contains(&format!("{access:?}")) => {
-                assert_eq!(source.kind(), io::ErrorKind::PermissionDenied);
+            Err(AttachError::Os { error, .. }) if !allowed.contains(&format!("{access:?}")) => {
+                assert_eq!(error.kind(), io::ErrorKind::PermissionDenied);
             }
             other => panic!("{allowed:?}, {access:?}: {other:?}"),
         }

@@ -89,7 +89,7 @@ fn append_until_it_fails(appender: &mut JournalAppender, what: &str) -> (u64, u6
             Ok(()) => durable = committed,
             Err(JournalError::Failed { .. }) => return (committed, durable),
             // A file could not be prepared, on which nothing depends yet.
-            Err(JournalError::Os { source, .. }) => assert_eq!(source.raw_os_error(), Some(EIO), "{what}"),
+            Err(JournalError::Os { error, .. }) => assert_eq!(error.raw_os_error(), Some(EIO), "{what}"),
             Err(error) => panic!("{what}: {error:?}"),
         }
     }

@@ -4,7 +4,6 @@ use crate::common::{child, succeed};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use std::error::Error;
 use std::fs::read_dir;
-use std::io;
 use std::path::Path;
 
 /// Plays a role in a child of its own, which must succeed.
@@ -57,10 +56,9 @@ fn names_in(dir: &Path) -> Vec<String> {
     names
 }
 
-/// The system's error at the bottom of one of the library's.
+/// The system's error that one of the library's says.
 pub fn errno_of(error: &(dyn Error + 'static)) -> Option<i32> {
-    if let Some(found) = error.downcast_ref::<io::Error>() {
-        return found.raw_os_error();
-    }
-    error.source().and_then(errno_of)
+    let said = error.to_string();
+    let (_, errno) = said.split_once("(os error ")?;
+    errno.split_once(')')?.0.parse().ok()
 }

@@ -57,7 +57,7 @@ impl Recorder {
     fn open(log: &Log, args: &Args, mut parent: Parent) -> Result<Self> {
         let dir = args.journal.as_ref().context("the parent says where the journal is")?;
         let home = args.front.clone().map_or(FrontHome::Auto, FrontHome::At);
-        let journal = Journal::builder().front(home).open(dir).with_context(|| dir.display().to_string())?;
+        let journal = Journal::builder().front(home).open(dir).context("opening the journal")?;
         let from = journal.next_seq();
         let mut reader = builder(log, parent.role, args.wait)
             .start(Start::At(from))

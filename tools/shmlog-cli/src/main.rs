@@ -65,18 +65,10 @@ fn main() -> ExitCode {
         Err(error) => {
             drop(out);
             // Best effort: the exit code says it too.
-            let _ = writeln!(io::stderr(), "shmlog: {}", text_of(&error));
+            let _ = writeln!(io::stderr(), "shmlog: {error:#}");
             ExitCode::FAILURE
         }
     }
-}
-
-/// What went wrong, and why. Most errors of the library say their cause themselves; it is not said twice.
-fn text_of(error: &anyhow::Error) -> String {
-    error.chain().skip(1).fold(error.to_string(), |said, cause| {
-        let cause = cause.to_string();
-        if said.contains(&cause) { said } else { format!("{said}: {cause}") }
-    })
 }
 
 /// Whether the reader of the output went away, as `head` does: no failure.
