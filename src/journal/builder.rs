@@ -69,7 +69,7 @@ impl JournalBuilder {
         self
     }
 
-    /// Length of a typical record; 48 by default. As for a log.
+    /// Length of a typical record, 1 to a window; 48 by default. As for a log.
     #[must_use]
     pub fn record_bytes(mut self, record_bytes: u64) -> Self {
         self.settings.record_bytes = record_bytes;

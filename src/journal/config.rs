@@ -1,6 +1,7 @@
 //! Settings of a journal from a file, in TOML or JSON.
 
 use crate::error::JournalError;
+use crate::journal::config::value::Any;
 use crate::journal::settings::{Flush, FrontHome};
 use crate::journal::{Journal, JournalBuilder};
 use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
@@ -9,9 +10,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+mod value;
+
 /// All keys that there are.
 const KEYS: &str = "directory, prefix, file_bytes, retain_files, retain_bytes, retain_age, front, front_windows, \
                     front_window_bytes, record_bytes, flush_after, mode, open_wait, thread, read_only";
+const A_SIZE: &str = "a whole number of bytes, or of KiB, MiB or GiB, as \"64MiB\", below 2^64 bytes";
 const A_DURATION: &str = "a number and its unit, us, ms, s, m, h or d, as \"10ms\"";
 
 /// What a file says, in its order.
@@ -29,7 +33,7 @@ impl<'de> Deserialize<'de> for Table {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Table, A::Error> {
                 let mut pairs: Vec<(String, Value)> = Vec::new();
-                while let Some((key, value)) = map.next_entry()? {
+                while let Some((key, Any(value))) = map.next_entry()? {
                     if pairs.iter().any(|(before, _)| *before == key) {
                         return Err(A::Error::custom(format!("{key} is there twice")));
                     }
@@ -50,11 +54,11 @@ impl JournalBuilder {
     /// # let text = r#"
     /// directory = "/var/lib/orders"   # for `open_configured`
     /// prefix = "orders-"
-    /// file_bytes = 67_108_864
+    /// file_bytes = "64MiB"             # or a number
     /// retain_files = 100              # or retain_bytes, or retain_age = "7d"
     /// front = "auto"                  # or "directory", or an absolute path on tmpfs
     /// front_windows = 8
-    /// front_window_bytes = 2_097_152
+    /// front_window_bytes = "2MiB"
     /// record_bytes = 48
     /// flush_after = "10ms"            # or "never"
     /// mode = "0640"
@@ -68,7 +72,7 @@ impl JournalBuilder {
     /// # Ok::<_, shmlog::JournalError>(())
     /// ```
     ///
-    /// Durations have a unit: us, ms, s, m, h or d.
+    /// Durations have a unit: us, ms, s, m, h or d. Sizes may have one, KiB, MiB or GiB; without it they are bytes.
     ///
     /// # Errors
     /// [`JournalError::Syntax`], with the line; [`JournalError::UnknownSetting`]; [`JournalError::Setting`].
@@ -150,14 +154,14 @@ impl JournalBuilder {
         match key {
             "directory" => self.directory = Some(path("directory", value, "a path")?),
             "prefix" => settings.prefix = text("prefix", value, "text")?.to_owned(),
-            "file_bytes" => settings.file_bytes = number("file_bytes", value)?,
+            "file_bytes" => settings.file_bytes = size("file_bytes", value)?,
             "retain_files" => settings.retain.files = Some(number("retain_files", value)?),
-            "retain_bytes" => settings.retain.bytes = Some(number("retain_bytes", value)?),
+            "retain_bytes" => settings.retain.bytes = Some(size("retain_bytes", value)?),
             "retain_age" => settings.retain.age = Some(duration("retain_age", value, A_DURATION)?),
             "front" => settings.front = front(value)?,
             "front_windows" => settings.front_windows = number("front_windows", value)?,
-            "front_window_bytes" => settings.front_window_bytes = number("front_window_bytes", value)?,
-            "record_bytes" => settings.record_bytes = number("record_bytes", value)?,
+            "front_window_bytes" => settings.front_window_bytes = size("front_window_bytes", value)?,
+            "record_bytes" => settings.record_bytes = size("record_bytes", value)?,
             "flush_after" => settings.flush = flush(value)?,
             "mode" => settings.mode = mode(value)?,
             "open_wait" => settings.open_wait = duration("open_wait", value, A_DURATION)?,
@@ -185,7 +189,24 @@ fn path(key: &'static str, value: &Value, allowed: &'static str) -> Result<PathB
 }
 
 fn number(key: &'static str, value: &Value) -> Result<u64, JournalError> {
-    value.as_u64().ok_or_else(|| bad(key, value, "a whole number"))
+    value.as_u64().ok_or_else(|| bad(key, value, "a whole number below 2^64"))
+}
+
+fn size(key: &'static str, value: &Value) -> Result<u64, JournalError> {
+    let bytes = value.as_str().map_or_else(|| value.as_u64(), parse_size);
+    bytes.ok_or_else(|| bad(key, value, A_SIZE))
+}
+
+fn parse_size(text: &str) -> Option<u64> {
+    let unit_at = text.find(|char: char| !char.is_ascii_digit())?;
+    let (count, unit) = text.split_at(unit_at);
+    let unit_bytes = match unit.trim_start() {
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    count.parse::<u64>().ok()?.checked_mul(unit_bytes)
 }
 
 fn duration(key: &'static str, value: &Value, allowed: &'static str) -> Result<Duration, JournalError> {

@@ -97,6 +97,9 @@ impl Settings {
         if !window.is_power_of_two() || !(MIN_WINDOW_BYTES..=MAX_WINDOW_BYTES).contains(&window) {
             return bad("front_window_bytes", window.to_string(), "a power of two from 64 KiB to 128 MiB");
         }
+        if !(1..=window).contains(&self.record_bytes) {
+            return bad("record_bytes", self.record_bytes.to_string(), "1 to front_window_bytes");
+        }
         if !(MIN_WINDOWS..=4096).contains(&self.front_windows) {
             return bad("front_windows", self.front_windows.to_string(), "2 to 4,096");
         }

@@ -103,8 +103,10 @@ impl Geometry {
 
     /// A geometry for records of about `record_bytes`: as many commit words as records fit.
     pub fn entries_for(window_bytes: u64, record_bytes: u64) -> u64 {
-        let slot = 8 + record_bytes.next_multiple_of(8);
-        (window_bytes / slot).next_multiple_of(LINE_WORDS.into()).clamp(MIN_ENTRIES, window_bytes / 16)
+        // What is out of range is refused by `check`.
+        let slot = 8 + record_bytes.min(MAX_WINDOW_BYTES).next_multiple_of(8);
+        let entries = (window_bytes / slot).next_multiple_of(LINE_WORDS.into());
+        entries.min(window_bytes / 16).max(MIN_ENTRIES)
     }
 }
 
@@ -135,6 +137,16 @@ mod tests {
             let entries = Geometry::entries_for(window_bytes, record);
             let g = Geometry { window_bytes, windows: 2, entries, page_bytes: 4096 };
             prop_assert!(g.check().is_ok());
+        }
+
+        /// The story: a window of less than 128 bytes was a panic, and so was a record of nearly 2^64.
+        #[test]
+        fn whatever_is_asked_for_has_an_answer(window_bytes in any::<u64>(), shift in 0u32..64, record in any::<u64>()) {
+            for (window_bytes, record) in [(window_bytes >> shift, record), (64 << 10, !(record >> shift))] {
+                let entries = Geometry::entries_for(window_bytes, record);
+                let checked = Geometry { window_bytes, windows: 2, entries, page_bytes: 4096 }.check();
+                prop_assert_eq!(checked.is_ok(), window_bytes.is_power_of_two() && (64 << 10..=128 << 20).contains(&window_bytes));
+            }
         }
     }
 }

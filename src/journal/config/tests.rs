@@ -66,7 +66,17 @@ fn a_bad_value_is_an_error_that_names_the_key() {
         ("file_bytes", "100"),
         ("file_bytes", "-65536"),
         ("file_bytes", "65536.0"),
-        ("file_bytes", "\"64 MiB\""),
+        ("file_bytes", "\"64 MB\""),
+        ("file_bytes", "\"MiB\""),
+        ("file_bytes", "\"-1MiB\""),
+        ("file_bytes", "\"0.5GiB\""),
+        ("file_bytes", "\"65536\""),
+        ("file_bytes", "[65536]"),
+        ("retain_files", "99999999999999999999"),
+        ("retain_bytes", "99999999999999999999"),
+        ("retain_bytes", "-99999999999999999999"),
+        ("retain_bytes", "\"17179869184GiB\""),
+        ("retain_bytes", "\"99999999999999999999KiB\""),
         ("retain_files", "0"),
         ("retain_bytes", "65536"),
         ("retain_age", "7"),
@@ -76,6 +86,9 @@ fn a_bad_value_is_an_error_that_names_the_key() {
         ("front_windows", "1"),
         ("front_window_bytes", "65537"),
         ("record_bytes", "\"48\""),
+        ("record_bytes", "0"),
+        ("record_bytes", "\"3MiB\""),
+        ("record_bytes", "18446744073709551615"),
         ("flush_after", "10"),
         ("flush_after", "\"0ms\""),
         ("flush_after", "\"Never\""),
@@ -98,6 +111,17 @@ fn a_bad_value_is_an_error_that_names_the_key() {
             }
         }
     }
+}
+
+#[test]
+fn sizes_may_have_units() {
+    let text =
+        "file_bytes = \"8MiB\"\nretain_bytes = \"1 GiB\"\nfront_window_bytes = \"64KiB\"\nrecord_bytes = \"4KiB\"";
+    let settings = JournalBuilder::from_toml(text).unwrap().settings;
+    assert_eq!((settings.file_bytes, settings.retain.bytes), (8 << 20, Some(1 << 30)));
+    assert_eq!((settings.front_window_bytes, settings.record_bytes), (64 << 10, 4 << 10));
+    let said = JournalBuilder::from_toml("retain_bytes = \"4 megabytes\"").unwrap_err().to_string();
+    assert_eq!(said, format!("retain_bytes is \"4 megabytes\", allowed is {A_SIZE}"));
 }
 
 #[test]
