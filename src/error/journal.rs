@@ -1,12 +1,14 @@
 //! Journals.
 
 use crate::error::{AppendError, AttachError, CreateError, JoinError, ReadError};
-use crate::sys::disk::is_full;
-use rustix::io::Errno;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+mod system;
 
 /// Why a journal does not do what it was asked. Nothing that was acknowledged is lost by any of these.
+///
+/// A `file` is a path, with the journal's directory in front.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum JournalError {
@@ -119,9 +121,11 @@ pub enum JournalError {
     /// Writing to the disk failed once: what was not durable by then may not be on it. Said to everybody until all have
     /// closed the journal; who opens it then goes on from what is there.
     #[error(
-        "{what} failed ({error}), and so has the journal: nothing is acknowledged any more. Close it everywhere and open it again"
+        "{dir}: {what} failed ({error}), and so has the journal: nothing is acknowledged any more. Close it everywhere and open it again"
     )]
     Failed {
+        /// The directory.
+        dir: PathBuf,
         /// What was done.
         what: &'static str,
         /// What the system said.
@@ -137,8 +141,10 @@ pub enum JournalError {
         path: PathBuf,
     },
     /// Somebody opens the journal, and is not done with it.
-    #[error("another process has been opening or closing the journal for {waited_ms} ms")]
+    #[error("{dir}: another process has been opening or closing the journal for {waited_ms} ms")]
     Busy {
+        /// The directory.
+        dir: PathBuf,
         /// How long it was waited for.
         waited_ms: u64,
     },
@@ -151,8 +157,11 @@ pub enum JournalError {
         seq: u64,
     },
     /// Others have it open.
-    #[error("the journal is open in other processes: close it there first")]
-    InUse,
+    #[error("{dir}: the journal is open in other processes, close it there first")]
+    InUse {
+        /// The directory.
+        dir: PathBuf,
+    },
     /// Records that a repair went on without.
     #[error("records {from} to {} are lost: the journal was repaired without them", to.saturating_sub(1))]
     Lost {
@@ -160,6 +169,14 @@ pub enum JournalError {
         from: u64,
         /// The first one after them.
         to: u64,
+    },
+    /// This one record was given up.
+    #[error("record {seq} was given up, the oldest is {oldest}")]
+    GivenUp {
+        /// The record.
+        seq: u64,
+        /// The oldest record that is there.
+        oldest: u64,
     },
     /// The record was deleted.
     #[error("record {seq} was deleted")]
@@ -189,7 +206,7 @@ pub enum JournalError {
     /// they append, and what it was looking for may be gone, or elsewhere.
     #[error("others have begun the journal anew since it was opened here for reading only: open it again")]
     LeftBehind,
-    /// The record was given up.
+    /// Records were given up before they were read in order.
     #[error("{missed} records were given up before they were read; the next is {next}")]
     Lagged {
         /// Records it will never see.
@@ -291,50 +308,5 @@ fn joining(error: &JoinError) -> String {
             "a journal has at most {slots} appenders in all processes together: drop some, or let threads share one"
         ),
         error => format!("the front: {error}"),
-    }
-}
-
-impl JournalError {
-    /// What the system said about a file that was to have so many bytes.
-    pub(crate) fn disk(doing: &'static str, file: impl Into<String>, wanted_bytes: u64, error: io::Error) -> Self {
-        if is_full(&error) {
-            return Self::DiskFull { file: file.into(), wanted_bytes };
-        }
-        Self::os(doing, file, error)
-    }
-
-    /// What the system said about a file, with what to do about it.
-    pub(crate) fn os(doing: &'static str, file: impl Into<String>, error: impl Into<io::Error>) -> Self {
-        use io::ErrorKind::{FileTooLarge, PermissionDenied, ReadOnlyFilesystem, Unsupported};
-        let (file, error) = (file.into(), error.into());
-        match error.kind() {
-            PermissionDenied => Self::Denied { doing, file, error },
-            ReadOnlyFilesystem => Self::ReadOnlyMount { doing, file, error },
-            // Also what it does not have as a whole (ENOSYS).
-            Unsupported => Self::Unsupported { doing, file, error },
-            FileTooLarge => Self::FileLimit { doing, file, error },
-            _ => Self::Os { doing, file, error },
-        }
-    }
-
-    /// What the system said about locking a byte of a file.
-    pub(crate) fn locking(file: impl Into<String>, error: impl Into<io::Error>) -> Self {
-        const DOING: &str = "locking a byte (fcntl(2), F_OFD_SETLK) of";
-        let (file, error) = (file.into(), error.into());
-        let is_lacking = [Errno::INVAL, Errno::NOLCK, Errno::OPNOTSUPP, Errno::NOSYS];
-        if is_lacking.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error())) {
-            return Self::Unsupported { doing: DOING, file, error };
-        }
-        Self::os(DOING, file, error)
-    }
-
-    /// What went wrong with a front of so many bytes at `path`.
-    pub(crate) fn front(doing: &'static str, path: &Path, wanted_bytes: u64, error: impl Into<Self>) -> Self {
-        match error.into() {
-            Self::Create(CreateError::Os { error, .. }) | Self::Attach(AttachError::Os { error, .. }) => {
-                Self::disk(doing, path.display().to_string(), wanted_bytes, error)
-            }
-            error => error,
-        }
     }
 }

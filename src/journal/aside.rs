@@ -2,6 +2,7 @@
 
 use crate::error::JournalError;
 use crate::journal::Journal;
+use crate::journal::core::Core;
 use crate::sys::disk::Open;
 use rustix::fs::fstat;
 use std::io;
@@ -23,22 +24,7 @@ impl Journal {
     /// # Errors
     /// What the system says.
     pub fn set_aside(&self) -> Result<Vec<SetAside>, JournalError> {
-        let core = self.core();
-        let mut names = core.disk.names().map_err(|error| JournalError::os("listing", "the directory", error))?;
-        names.retain(|name| core.names.is_aside(name));
-        names.sort_unstable();
-        let mut found = Vec::new();
-        for file in names {
-            let stat = core.disk.open(&file, Open::Read).and_then(|file| Ok(fstat(file.fd())?));
-            match stat {
-                Ok(stat) => {
-                    found.push(SetAside { file, disk_bytes: u64::try_from(stat.st_blocks).unwrap_or(0) * 512 });
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                Err(error) => return Err(JournalError::os("looking at", file, error)),
-            }
-        }
-        Ok(found)
+        set_aside(self.core()).map_err(|error| self.core().located(error))
     }
 
     /// Removes a file that was put aside, for good.
@@ -48,11 +34,29 @@ impl Journal {
     pub fn remove_aside(&self, file: &str) -> Result<(), JournalError> {
         let core = self.core();
         core.check_writable()?;
-        let os = |error| JournalError::os("removing", file, error);
+        let os = |error| core.located(JournalError::os("removing", file, error));
         if !core.names.is_aside(file) {
             let none = "no file that was put aside has this name: `set_aside` tells those that are";
             return Err(os(io::Error::new(io::ErrorKind::NotFound, none)));
         }
         core.disk.remove(file).and_then(|()| core.disk.sync()).map_err(os)
     }
+}
+
+fn set_aside(core: &Core) -> Result<Vec<SetAside>, JournalError> {
+    let mut names = core.disk.names().map_err(JournalError::listing)?;
+    names.retain(|name| core.names.is_aside(name));
+    names.sort_unstable();
+    let mut found = Vec::new();
+    for file in names {
+        let stat = core.disk.open(&file, Open::Read).and_then(|file| Ok(fstat(file.fd())?));
+        match stat {
+            Ok(stat) => {
+                found.push(SetAside { file, disk_bytes: u64::try_from(stat.st_blocks).unwrap_or(0) * 512 });
+            }
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(JournalError::os("looking at", file, error)),
+        }
+    }
+    Ok(found)
 }

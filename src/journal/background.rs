@@ -145,13 +145,13 @@ fn prepare(core: &Core, prepared: &mut Option<u64>) {
     }
     match core.prepare_ahead() {
         Ok(is_there) => *prepared = files.filter(|_| is_there),
-        Err(error) => tracing::warn!(%error, "preparing a file of a journal"),
+        Err(error) => tracing::warn!(error = %core.located(error), "preparing a file of a journal"),
     }
 }
 
 /// What is done when there is time for it. `files` is the count that was seen last.
 fn tend(core: &Core, files: &mut u64) {
-    let warn = |what: &'static str| move |error: JournalError| tracing::warn!(%error, "{what}");
+    let warn = |what: &'static str| move |error: JournalError| tracing::warn!(error = %core.located(error), "{what}");
     if core.settings.retain.age.is_some()
         && let Ok(Some(lead)) = core.try_lead()
     {

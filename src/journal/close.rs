@@ -14,6 +14,10 @@ impl Core {
     /// Makes everything durable, and, if nobody else has the journal open, puts down where its records end and removes
     /// the front.
     pub(crate) fn close(&self) -> Result<(), JournalError> {
+        self.close_here().map_err(|error| self.located(error))
+    }
+
+    fn close_here(&self) -> Result<(), JournalError> {
         let end = self.end();
         let flushed = self.make_durable(end);
         let let_go = || {

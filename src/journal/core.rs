@@ -76,7 +76,8 @@ pub(crate) struct Lead<'c> {
 impl Lead<'_> {
     /// Flushes what is there. Returns how many bytes that were.
     pub(crate) fn flush(&mut self, goal: Goal) -> Result<u64, JournalError> {
-        self.flusher.as_mut().map_or(Ok(0), |flusher| flusher.flush(self.core, goal))
+        let flushed = self.flusher.as_mut().map_or(Ok(0), |flusher| flusher.flush(self.core, goal));
+        flushed.map_err(|error| self.core.located(error))
     }
 }
 
@@ -106,7 +107,7 @@ impl Core {
         match lock::try_lock(self.locks.fd(), FLUSH_LOCK, Mode::Alone) {
             Ok(true) => Ok(Some(Lead { core: self, flusher: Some(flusher) })),
             Ok(false) => Ok(None),
-            Err(error) => Err(JournalError::locking(self.names.lock(), error)),
+            Err(error) => Err(self.located(JournalError::locking(self.names.lock(), error))),
         }
     }
 
@@ -237,12 +238,18 @@ impl Core {
         if self.settings.is_read_only && is_about_files(&error) && (self.is_left_behind() || is_opened()) {
             return JournalError::LeftBehind;
         }
-        error
+        self.located(error)
+    }
+
+    /// An error that says where its file is.
+    #[cold]
+    pub(crate) fn located(&self, error: JournalError) -> JournalError {
+        error.within(&self.dir)
     }
 
     #[cold]
     fn failure(&self) -> JournalError {
         let (what, error) = self.state.failure().unwrap_or(("flushing", std::io::Error::other("no reason given")));
-        JournalError::Failed { what, error }
+        JournalError::Failed { dir: self.dir.clone(), what, error }
     }
 }

@@ -59,8 +59,7 @@ impl Deleted {
     #[cold]
     fn read(&mut self, core: &Core) -> Result<(), JournalError> {
         let version = core.state.marks();
-        let os = |error| JournalError::os("reading", "deletion marks", error);
-        let names = core.disk.names().map_err(os)?;
+        let names = core.disk.names().map_err(JournalError::listing)?;
         let firsts: Vec<_> = names.iter().filter_map(|name| core.names.marks_of(name)).collect();
         self.files.retain(|first, _| firsts.contains(first));
         let how = if self.is_writer { Open::Write } else { Open::Read };
@@ -98,6 +97,12 @@ fn open_marks(core: &Core, first: u64, how: Open) -> Result<Option<Marks>, Journ
 }
 
 impl Core {
+    /// What is said of a record by its number that is not kept any more.
+    #[cold]
+    pub(crate) fn given_up(&self, seq: u64) -> JournalError {
+        JournalError::GivenUp { seq, oldest: self.state.oldest() }
+    }
+
     /// Marks records as deleted. Returns how many were not.
     pub(crate) fn delete(&self, seqs: &[u64]) -> Result<u64, JournalError> {
         let Some(&last) = seqs.iter().max() else { return Ok(0) };
@@ -106,7 +111,7 @@ impl Core {
         }
         let oldest = self.state.oldest();
         if let Some(&seq) = seqs.iter().find(|&&seq| seq < oldest) {
-            return Err(JournalError::Lagged { missed: oldest - seq, next: oldest });
+            return Err(self.given_up(seq));
         }
         // A mark is about a record in a file.
         self.flush_until(Goal::Written, None, |state| state.written() > last)?;
@@ -127,7 +132,7 @@ impl Core {
     /// Says that all marks are durable, which they are, for whoever reads them later. Nobody else has the journal open.
     pub(crate) fn seal_marks(&self) -> Result<(), JournalError> {
         self.take_over_marks()?;
-        let names = self.disk.names().map_err(|error| JournalError::os("listing", "the directory", error))?;
+        let names = self.disk.names().map_err(JournalError::listing)?;
         for first in names.iter().filter_map(|name| self.names.marks_of(name)) {
             let is_settled = !self.state.is_dirty(first);
             // A seal is not durable at once either: if this process dies over it, the next one knows.
@@ -173,12 +178,11 @@ impl Core {
     fn mark(&self, deleted: &mut Deleted, seqs: &[u64]) -> Result<(u64, Vec<u64>), JournalError> {
         self.take_over_marks()?;
         deleted.read(self)?;
-        let firsts = files::firsts(&*self.disk, &self.names)
-            .map_err(|error| JournalError::os("listing", "the directory", error))?;
+        let firsts = files::firsts(&*self.disk, &self.names).map_err(JournalError::listing)?;
         let mut by_file: BTreeMap<u64, Vec<u32>> = BTreeMap::new();
         for &seq in seqs {
             let first = firsts.partition_point(|&first| first <= seq).checked_sub(1).map(|at| firsts[at]);
-            let first = first.ok_or(JournalError::Lagged { missed: 1, next: self.state.oldest() })?;
+            let first = first.ok_or_else(|| self.given_up(seq))?;
             let index = u32::try_from(seq - first).unwrap_or(u32::MAX);
             let list = by_file.entry(first).or_default();
             if !deleted.contains(seq) {
@@ -215,7 +219,7 @@ impl Core {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let made = open_marks(self, first, Open::Create)?;
-                let made = made.ok_or(JournalError::Lagged { missed: 1, next: self.state.oldest() })?;
+                let made = made.ok_or_else(|| self.given_up(first + u64::from(list[0])))?;
                 self.disk.sync().map_err(|error| fail(self, Act::Sync, error))?;
                 new.insert(made)
             }
@@ -247,8 +251,7 @@ impl Core {
     fn reclaim(&self, first: u64) -> Result<(), JournalError> {
         self.sync_marks()?;
         self.with_lead(|lead| {
-            let firsts = files::firsts(&*self.disk, &self.names)
-                .map_err(|error| JournalError::os("listing", "the directory", error))?;
+            let firsts = files::firsts(&*self.disk, &self.names).map_err(JournalError::listing)?;
             let Some(at) = firsts.iter().position(|&other| other == first) else { return Ok(()) };
             let Some(&next) = firsts.get(at + 1) else { return Ok(()) };
             // Who began the next one may have died before that was said: then this one is written to still.

@@ -41,6 +41,6 @@ pub(crate) fn open(disk: &dyn Disk, names: &Names, id: u128, first: u64) -> Resu
 
 /// All files of records, in order.
 pub(crate) fn list(disk: &dyn Disk, names: &Names, id: u128) -> Result<Vec<FileInfo>, JournalError> {
-    let firsts = firsts(disk, names).map_err(|error| JournalError::os("listing", "the directory", error))?;
+    let firsts = firsts(disk, names).map_err(JournalError::listing)?;
     firsts.into_iter().map(|first| open(disk, names, id, first)).collect()
 }

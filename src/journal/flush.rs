@@ -339,5 +339,5 @@ fn frame_kind(word: u64) -> FrameKind {
 /// Says to everybody that nothing is flushed any more.
 pub(crate) fn fail(core: &Core, act: Act, error: io::Error) -> JournalError {
     core.state.fail(act, &error);
-    JournalError::Failed { what: act.text(), error }
+    JournalError::Failed { dir: core.dir.clone(), what: act.text(), error }
 }

@@ -152,7 +152,7 @@ fn encode(info: &FileInfo, offsets: &[u32]) -> Vec<u8> {
 impl Core {
     /// Makes the index of a full file that has none. For whoever has nothing better to do. Returns whether to come again.
     pub(crate) fn index_ahead(&self) -> Result<bool, JournalError> {
-        let names = self.disk.names().map_err(|error| JournalError::os("listing", "the directory", error))?;
+        let names = self.disk.names().map_err(JournalError::listing)?;
         let mut firsts: Vec<_> = names.iter().filter_map(|name| self.names.first_of(name)).collect();
         firsts.sort_unstable();
         for pair in firsts.windows(2) {

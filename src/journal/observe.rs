@@ -90,7 +90,7 @@ impl Observing {
             let waited = began.elapsed();
             if waited >= self.opening.settings.open_wait {
                 let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-                return Err(JournalError::Busy { waited_ms });
+                return Err(JournalError::Busy { dir: self.opening.dir.clone(), waited_ms });
             }
             std::thread::sleep(NAP);
         }
@@ -125,7 +125,7 @@ impl Observing {
         let (progress, found, cursors) = look(&self.disk, names, &control)?;
         let front = Front::alone(settings, owner, progress, control.oldest)?;
         front.state.restore_cursors(&cursors);
-        let all = self.disk.names().map_err(|error| JournalError::os("listing", "the directory", error))?;
+        let all = self.disk.names().map_err(JournalError::listing)?;
         if all.iter().any(|name| names.marks_of(name).is_some()) {
             front.state.marks_changed();
         }

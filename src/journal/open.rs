@@ -49,7 +49,9 @@ pub(crate) fn open(dir: &Path, settings: &Settings, is_made: bool) -> Result<(Co
         _ => JournalError::os("opening", dir.display().to_string(), error),
     })?;
     let disk = Arc::new(disk);
-    if settings.is_read_only { observe_on(disk, dir, settings) } else { open_on(disk, dir, settings, is_made) }
+    let opened =
+        if settings.is_read_only { observe_on(disk, dir, settings) } else { open_on(disk, dir, settings, is_made) };
+    opened.map_err(|error| error.within(dir))
 }
 
 fn make_directory(dir: &Path, mode: u32) -> Result<(), JournalError> {
@@ -111,7 +113,7 @@ impl Opening {
             let waited = began.elapsed();
             if waited >= self.settings.open_wait {
                 let waited_ms = u64::try_from(waited.as_millis()).unwrap_or(u64::MAX);
-                return Err(JournalError::Busy { waited_ms });
+                return Err(JournalError::Busy { dir: self.dir.clone(), waited_ms });
             }
             std::thread::sleep(NAP);
         }
@@ -128,7 +130,7 @@ impl Opening {
         }
         // Alone becomes shared at once; who was not alone had nothing yet.
         if !self.try_lock(USE_LOCK, Mode::Shared)? {
-            return Err(JournalError::Busy { waited_ms: 0 });
+            return Err(JournalError::Busy { dir: self.dir.clone(), waited_ms: 0 });
         }
         joined
     }
@@ -196,7 +198,7 @@ impl Opening {
         };
         recovery.salvaged = front.count_from(at.seq);
         front.state.restore_cursors(&cursors);
-        let all = self.disk.names().map_err(|error| JournalError::os("listing", "the directory", error))?;
+        let all = self.disk.names().map_err(JournalError::listing)?;
         if all.iter().any(|name| self.names.marks_of(name).is_some()) {
             // For everybody to look.
             front.state.marks_changed();
@@ -291,14 +293,14 @@ pub(crate) fn repair_at(dir: &Path, prefix: &str) -> Result<Repaired, JournalErr
         Err(error) => return Err(error),
     }
     let disk = NativeDisk::open(dir, settings.mode);
-    let disk = disk.map_err(|error| JournalError::os("opening", dir.display().to_string(), error))?;
+    let disk = disk.map_err(|error| JournalError::directory("opening", error))?;
     let names = Names::new(prefix);
     let locks = open_locks(&disk, &names, dir, false)?;
     let opening = Opening { disk: Arc::new(disk), names, locks, dir: dir.to_owned(), settings };
     opening.lock()?;
     let repaired = match opening.try_lock(USE_LOCK, Mode::Alone) {
         Ok(true) => repair(&*opening.disk, &opening.names),
-        Ok(false) => Err(JournalError::InUse),
+        Ok(false) => Err(JournalError::InUse { dir: dir.to_owned() }),
         Err(error) => Err(error),
     };
     for byte in [USE_LOCK, OPEN_LOCK] {

@@ -255,7 +255,8 @@ impl JournalReader {
             self.source = Source::None;
             return Ok(None);
         }
-        if frames.find_record(self.next).map_err(|error| JournalError::os("reading", "records", error))? {
+        let found = frames.find_record(self.next);
+        if found.map_err(|error| JournalError::os("reading", self.inner.core.names.log(frames.first()), error))? {
             return Ok(Some(Here::File));
         }
         self.leave_file()

@@ -82,7 +82,7 @@ pub(crate) fn recover(
 
 /// Removes what is of no use any more.
 pub(crate) fn sweep(disk: &dyn Disk, names: &Names) -> Result<(), JournalError> {
-    let os = |error| JournalError::os("listing", "the directory", error);
+    let os = JournalError::listing;
     let all = disk.names().map_err(os)?;
     let firsts: Vec<_> = all.iter().filter_map(|name| names.first_of(name)).collect();
     for name in all.iter().filter(|name| names.is_orphan(name, &firsts)) {

@@ -87,7 +87,7 @@ pub(crate) fn repair(disk: &dyn Disk, names: &Names) -> Result<Repaired, Journal
 
 /// What the control file would say, as far as the files say it.
 fn control_from(disk: &dyn Disk, names: &Names) -> Result<Control, JournalError> {
-    let firsts = files::firsts(disk, names).map_err(|error| JournalError::os("listing", "the directory", error))?;
+    let firsts = files::firsts(disk, names).map_err(JournalError::listing)?;
     let mut control = Control {
         id: random_id()?,
         generation: 0,
@@ -123,7 +123,7 @@ struct Work<'d> {
 
 impl Work<'_> {
     fn firsts(&self) -> Result<Vec<u64>, JournalError> {
-        files::firsts(self.disk, self.names).map_err(|error| JournalError::os("listing", "the directory", error))
+        files::firsts(self.disk, self.names).map_err(JournalError::listing)
     }
 
     /// Leaves only files that are sound from their beginning to where their records end.

@@ -53,7 +53,7 @@ impl Lead<'_> {
     /// Gives up the records below `before`, as far as they are durable. Returns the oldest one that is kept.
     pub(crate) fn prune(&mut self, core: &Core, before: u64) -> Result<u64, JournalError> {
         core.check()?;
-        prune(core, before)
+        prune(core, before).map_err(|error| core.located(error))
     }
 }
 
@@ -64,8 +64,7 @@ impl Flusher {
         if retain.is_all() {
             return Ok(());
         }
-        let firsts = files::firsts(&*core.disk, &core.names)
-            .map_err(|error| JournalError::os("listing", "the directory", error))?;
+        let firsts = files::firsts(&*core.disk, &core.names).map_err(JournalError::listing)?;
         let too_many = firsts.len().saturating_sub(retain.max_files(core.settings.file_bytes));
         let mut kept = firsts.get(too_many).copied().unwrap_or(0);
         if let Some(age) = retain.age {
@@ -96,8 +95,7 @@ fn prune(core: &Core, before: u64) -> Result<u64, JournalError> {
     control.durable = control.durable.max(progress.durable.seq);
     write_control(&*core.disk, &core.names, &control, turn + 1)?;
     core.state.set_oldest(oldest);
-    let firsts =
-        files::firsts(&*core.disk, &core.names).map_err(|error| JournalError::os("listing", "the directory", error))?;
+    let firsts = files::firsts(&*core.disk, &core.names).map_err(JournalError::listing)?;
     let written = progress.written.file;
     for pair in firsts.windows(2) {
         // All records of a file are below the first one of the next, which has the cursors when one of its own is durable.

@@ -36,8 +36,7 @@ impl Shelf {
     pub(crate) fn file_of(&mut self, core: &Core, seq: u64) -> Result<Option<(u64, Option<u64>)>, JournalError> {
         let version = core.state.files();
         if self.version != Some(version) {
-            self.firsts = files::firsts(&*core.disk, &core.names)
-                .map_err(|error| JournalError::os("listing", core.dir.display().to_string(), error))?;
+            self.firsts = files::firsts(&*core.disk, &core.names).map_err(JournalError::listing)?;
             self.version = Some(version);
             let firsts = &self.firsts;
             self.sheets.retain(|sheet| firsts.binary_search(&sheet.first).is_ok());

@@ -113,7 +113,7 @@ impl Flusher {
         core.state.set_cursors_written(version);
         // A file that it began and did not publish: what is to be in it is in the front still.
         let firsts = files::firsts(&*core.disk, &core.names);
-        let firsts = firsts.map_err(|error| JournalError::os("listing", "the directory", error))?;
+        let firsts = firsts.map_err(JournalError::listing)?;
         let is_beyond = |&first: &u64| progress.written.file == NO_FILE || first > progress.written.file;
         for first in firsts.into_iter().filter(is_beyond).rev() {
             let name = core.names.log(first);

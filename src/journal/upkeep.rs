@@ -30,11 +30,11 @@ impl Journal {
     /// back, when another one follows it (later, by a thread of a process, if they were deleted before that).
     ///
     /// # Errors
-    /// [`JournalError::Join`]: there is no such record; [`JournalError::Lagged`]: one was given up. Then none is deleted.
+    /// [`JournalError::Join`]: there is no such record; [`JournalError::GivenUp`]: one was given up. Then none is deleted.
     /// [`JournalError::DiskFull`], and what the system says: then some may be.
     pub fn delete(&self, seqs: &[u64]) -> Result<u64, JournalError> {
         self.core().check_writable()?;
-        self.core().delete(seqs)
+        self.core().delete(seqs).map_err(|error| self.core().located(error))
     }
 
     /// Deletes records and returns when that is durable.
@@ -72,7 +72,7 @@ impl Journal {
         prefix: &str,
         progress: impl FnMut(&VerifyProgress),
     ) -> Result<Verified, JournalError> {
-        verify(dir.as_ref(), prefix, progress)
+        verify(dir.as_ref(), prefix, progress).map_err(|error| error.within(dir.as_ref()))
     }
 
     /// Makes a journal usable again from which records are gone, in `dir`, whose files begin with `prefix`: what can't be
@@ -82,6 +82,6 @@ impl Journal {
     /// # Errors
     /// [`JournalError::InUse`]; what the system says. It may be made again.
     pub fn repair(dir: impl AsRef<Path>, prefix: &str) -> Result<Repaired, JournalError> {
-        repair_at(dir.as_ref(), prefix)
+        repair_at(dir.as_ref(), prefix).map_err(|error| error.within(dir.as_ref()))
     }
 }

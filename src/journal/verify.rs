@@ -131,10 +131,10 @@ pub(crate) fn verify(
 ) -> Result<Verified, JournalError> {
     let disk = NativeDisk::open(dir, 0).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => JournalError::NotFound { dir: dir.to_owned() },
-        _ => JournalError::os("opening", dir.display().to_string(), error),
+        _ => JournalError::directory("opening", error),
     })?;
     let names = Names::new(prefix);
-    let firsts = files::firsts(&disk, &names).map_err(|error| JournalError::os("listing", "the directory", error))?;
+    let firsts = files::firsts(&disk, &names).map_err(JournalError::listing)?;
     let mut found = Verified::default();
     let control = match read_control(&disk, &names) {
         Ok(Some((control, _))) => Some(control),

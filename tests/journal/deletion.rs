@@ -99,7 +99,7 @@ fn what_can_not_be_deleted_is_said() {
     assert!(matches!(journal.delete(&[5, COUNT]), Err(JournalError::Join(_))), "there is no such record");
     journal.sync().unwrap();
     journal.prune(100).unwrap();
-    assert!(matches!(journal.delete(&[100, 99]), Err(JournalError::Lagged { next: 100, .. })));
+    assert!(matches!(journal.delete(&[100, 99]), Err(JournalError::GivenUp { seq: 99, oldest: 100 })));
     assert_eq!(journal.delete(&[]).unwrap(), 0);
     check(&journal, &BTreeSet::new());
 }

@@ -8,6 +8,7 @@ mod deletion;
 mod files;
 mod home;
 mod index;
+mod named;
 mod read_only;
 mod repair;
 mod retention;

@@ -160,7 +160,7 @@ fn an_open_journal_is_followed() {
     writer.delete(&[2000]).unwrap();
     assert!(matches!(slow.get(2000), Err(JournalError::Deleted { seq: 2000 })));
     writer.prune(1000).unwrap();
-    assert!(matches!(slow.get(5), Err(JournalError::Lagged { .. })));
+    assert!(matches!(slow.get(5), Err(JournalError::GivenUp { seq: 5, .. })));
     assert_eq!(journal.oldest(), 1000);
 }
 

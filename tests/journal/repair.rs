@@ -119,7 +119,7 @@ fn the_first_file_can_be_missing_and_the_control_file_too() {
 fn one_that_is_in_use_is_left_alone() {
     let dir = journal();
     let _open = still().open(dir.path()).unwrap();
-    assert!(matches!(Journal::repair(dir.path(), ""), Err(JournalError::InUse)));
+    assert!(matches!(Journal::repair(dir.path(), ""), Err(JournalError::InUse { .. })));
 }
 
 #[test]

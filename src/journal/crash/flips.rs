@@ -105,7 +105,7 @@ impl Before<'_> {
         let place = name.ends_with(".log").then(|| self.frame_at(name, at)).flatten();
         let check_place = |error: &JournalError| match (error, place) {
             (JournalError::Damaged { file, offset, seq, .. }, Some(place)) => {
-                let is_right = file == name && (*offset, *seq) == place;
+                let is_right = file.ends_with(name) && (*offset, *seq) == place;
                 if is_right { Ok(()) } else { Err(format!("{error}; it is in {name} at {place:?}")) }
             }
             (_, Some(_)) => Err(format!("{error}")),
@@ -142,7 +142,7 @@ impl Before<'_> {
         let is_proven = (begin as u64) < durable;
         match opened {
             Err(JournalError::MarksDamaged { file, offset }) if is_proven => {
-                let is_right = file == name && offset == begin as u64;
+                let is_right = file.ends_with(name) && offset == begin as u64;
                 if is_right {
                     Ok(Outcome::Opening)
                 } else {

@@ -11,11 +11,11 @@ impl JournalReader {
     /// Record `seq`, wherever the reader stands. `None`: it does not exist yet, or is not durable yet.
     ///
     /// # Errors
-    /// [`JournalError::Lagged`]: it was given up. [`JournalError::Deleted`]. Others as [`JournalReader::try_next`].
+    /// [`JournalError::GivenUp`]. [`JournalError::Deleted`]. Others as [`JournalReader::try_next`].
     pub fn get(&mut self, seq: u64) -> Result<Option<JournalRecord<'_>>, JournalError> {
         let found = self.find(seq).map_err(|error| {
             let is_given_up = is_about_files(&error) && seq < self.inner.core.state.oldest();
-            if is_given_up { self.lagged(seq) } else { self.inner.core.explained(error) }
+            if is_given_up { self.inner.core.given_up(seq) } else { self.inner.core.explained(error) }
         })?;
         Ok(found.map(|is_batch| JournalRecord::new(seq, is_batch, &self.buffer)))
     }
@@ -39,7 +39,7 @@ impl JournalReader {
             return Ok(None);
         }
         if seq < core.state.oldest() {
-            return Err(self.lagged(seq));
+            return Err(core.given_up(seq));
         }
         let found = self.shelf.get(core, seq, &mut self.buffer);
         if found.is_err() {
