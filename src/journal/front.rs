@@ -9,6 +9,7 @@ use crate::directory;
 use crate::error::{AttachError, CreateError, JournalError};
 use crate::journal::format::control::{MAX_PATH_BYTES, Place};
 use crate::journal::names::Names;
+use crate::journal::origin::{self, ORIGIN};
 use crate::journal::settings::{FrontHome, Settings};
 use crate::journal::state::{Owner, Progress, State};
 use crate::layout::geometry::{MIN_WINDOW_BYTES, MIN_WINDOWS};
@@ -96,6 +97,11 @@ impl Front {
         let named =
             |path: &Path, error| JournalError::front("making the front (`front` says where)", path, bytes, error);
         let make = |path: &Path| Self::make_at(path, settings, owner, at, oldest).map_err(|error| named(path, error));
+        let away = |made: Result<Self, JournalError>| {
+            // Best effort: not all file systems have handles.
+            let _ = made.as_ref().map(|front| origin::put(&front.path, &dir.join(names.lock()), settings.mode));
+            made
+        };
         let home = match &settings.front {
             FrontHome::Auto => PathBuf::from(SHARED_MEMORY),
             // Others have other working directories.
@@ -111,7 +117,7 @@ impl Front {
                 sweep(&home, owner);
                 match Self::make_at(&path, settings, owner, at, oldest) {
                     Err(error) if is_no_place(&error) => {}
-                    made => return made.map_err(|error| named(&path, error)),
+                    made => return away(made.map_err(|error| named(&path, error))),
                 }
             }
             tracing::info!(front = %in_directory.display(), "no room on tmpfs: the front is in the journal's directory");
@@ -122,7 +128,7 @@ impl Front {
             return Err(JournalError::Setting { key: "front", value, allowed: "a path of at most 230 bytes of UTF-8" });
         }
         sweep(&home, owner);
-        make(&path)
+        away(make(&path))
     }
 
     /// A front of this process's own, of a journal that nobody appends to: nothing is in it.
@@ -257,7 +263,7 @@ fn sweep(home: &Path, owner: Owner) {
 /// Removes a front, whole or not. Processes that have it open keep it.
 pub(crate) fn remove(path: &Path) {
     // Best effort: what is left is swept when the next front is made.
-    for name in STATES.into_iter().chain([directory::LOG.region, directory::LOG.board, directory::LOG.lock]) {
+    for name in STATES.into_iter().chain([ORIGIN, directory::LOG.region, directory::LOG.board, directory::LOG.lock]) {
         let _ = std::fs::remove_file(path.join(name));
     }
     let _ = std::fs::remove_dir(path);

@@ -28,6 +28,7 @@ mod marks;
 mod names;
 mod observe;
 mod open;
+mod origin;
 mod reader;
 mod reader_builder;
 mod record;

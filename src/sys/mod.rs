@@ -5,6 +5,7 @@ pub(crate) mod bell;
 pub(crate) mod disk;
 pub(crate) mod fault;
 pub(crate) mod futex;
+pub(crate) mod handle;
 pub(crate) mod inspect;
 pub(crate) mod lock;
 pub(crate) mod map;

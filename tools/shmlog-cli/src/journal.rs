@@ -1,6 +1,7 @@
 //! `shmlog journal`: what is said and done about a journal's directory.
 
 use crate::escape::text;
+use crate::fronts;
 use crate::info;
 use crate::print::{Copied, Format};
 use crate::table;
@@ -19,6 +20,8 @@ use std::path::PathBuf;
 pub(crate) enum Action {
     /// What it holds: records, cursors, whether it was closed. Changes nothing, as `dump` and the list of cursors.
     Info(Place),
+    /// The memory of journals in /dev/shm, whose it is; removes that of journals which are gone.
+    Fronts(fronts::Options),
     /// Its records.
     Dump {
         #[command(flatten)]
@@ -99,6 +102,7 @@ impl Place {
 pub(crate) fn run(action: &Action, out: &mut impl Write) -> Result<()> {
     match action {
         Action::Info(place) => about(place, out),
+        Action::Fronts(options) => fronts::run(options, out),
         Action::Dump { place, from, to, format } => {
             let format = if place.json { Format::Json } else { *format };
             dump(place, *from, to.unwrap_or(u64::MAX), format, out)

@@ -6,6 +6,8 @@
 mod dump;
 mod escape;
 mod find;
+mod fronts;
+mod handle;
 mod info;
 mod journal;
 mod print;
