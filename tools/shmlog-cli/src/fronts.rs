@@ -124,7 +124,7 @@ fn fronts(home: &Path) -> io::Result<Vec<Front>> {
             Err(error) => return Err(error),
         };
         let blocks = |file: &&str| path.join(file).symlink_metadata().map_or(0, |file| file.blocks());
-        let bytes = FILES.iter().map(|file| blocks(&file) * 512).sum();
+        let bytes = FILES.iter().map(|file| blocks(file) * 512).sum();
         let seconds = u64::try_from(stat.mtime()).unwrap_or(0);
         let made_unix_ns = seconds.saturating_mul(1_000_000_000);
         found.push(Front { name, path, lock, bytes, made_unix_ns });
