@@ -79,5 +79,7 @@ fn a_record_that_is_no_message_is_a_fault_and_what_comes_later_is_no_part() {
     let again = Feed::recorded(dir.path()).unwrap();
     assert_eq!(messages(&again), messages(&feed));
     assert!(again.fault().unwrap().to_string().starts_with("record 700 of the journal: "));
-    assert!(Feed::recorded(&dir.path().join("none")).unwrap_err().to_string().ends_with("none"));
+    let none = dir.path().join("none");
+    let said = format!("{:#}", Feed::recorded(&none).unwrap_err());
+    assert_eq!(said.matches(none.to_str().unwrap()).count(), 1, "{said}");
 }

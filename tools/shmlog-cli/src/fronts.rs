@@ -187,7 +187,7 @@ fn fate_by(handle: &Handle, path: PathBuf, is_new: bool, front: &Front) -> Fate 
 /// The handle and the path of the lock file. `Err`: why they are not known.
 fn origin(front: &Path) -> Result<(Handle, PathBuf), String> {
     let origin = read(front.join("origin")).map_err(|error| match error.kind() {
-        ErrorKind::NotFound => "it does not say where its journal is: the file system there has no handles".to_owned(),
+        ErrorKind::NotFound => "it does not say where its journal is: the file system there has no handles, or who made it was killed over it".to_owned(),
         _ => format!("its file `origin` can't be read: {error}"),
     })?;
     parse(&origin).ok_or_else(|| "its file `origin` is not whole".to_owned())
