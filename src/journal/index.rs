@@ -15,10 +15,9 @@ use crate::journal::files::{self, FileInfo};
 use crate::journal::format::BLOCK;
 use crate::journal::format::frame::Head;
 use crate::journal::format::header::Header;
-use crate::journal::names::Names;
 use crate::region::Region;
 use crate::sync::{AtomicU64, Ordering::Relaxed};
-use crate::sys::disk::{Disk, DiskFile, Open};
+use crate::sys::disk::{DiskFile, Open};
 use std::io;
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
@@ -107,12 +106,11 @@ fn count_of(index: &dyn DiskFile, header: &Header) -> Option<usize> {
     usize::try_from(raw.count).ok().filter(|_| is_whole && is_its)
 }
 
-/// Whether the index of a file says where its records are; true if there is none.
-pub(crate) fn check_index(disk: &dyn Disk, names: &Names, header: &Header, offsets: &[u32]) -> bool {
-    let Ok(file) = disk.open(&names.index(header.first), Open::Read) else { return true };
+/// Whether an index says where all records of a file are.
+pub(crate) fn is_index_of(index: &dyn DiskFile, header: &Header, offsets: &[u32]) -> bool {
     let mut said = vec![0_u32; offsets.len()];
-    let is_read = file.read_at(said.as_mut_bytes(), HEADER_BYTES as u64).is_ok();
-    count_of(&*file, header) == Some(offsets.len()) && is_read && said == offsets
+    let is_read = index.read_at(said.as_mut_bytes(), HEADER_BYTES as u64).is_ok();
+    count_of(index, header) == Some(offsets.len()) && is_read && said == offsets
 }
 
 /// Whether there is a record at `offset`, in words: all of a file may have been deleted, and the file emptied.

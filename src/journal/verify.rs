@@ -11,7 +11,7 @@ use crate::journal::format::control::Control;
 use crate::journal::format::frame::FrameKind;
 use crate::journal::format::header::Header;
 use crate::journal::format::{BLOCK, BLOCK_BYTES};
-use crate::journal::index::check_index;
+use crate::journal::index::is_index_of;
 use crate::journal::marks::{Marks, are_all_deleted};
 use crate::journal::names::Names;
 use crate::journal::stream::FrameStream;
@@ -127,16 +127,25 @@ pub struct VerifyProgress {
 pub(crate) fn verify(
     dir: &Path,
     prefix: &str,
-    mut progress: impl FnMut(&VerifyProgress),
+    progress: impl FnMut(&VerifyProgress),
 ) -> Result<Verified, JournalError> {
     let disk = NativeDisk::open(dir, 0).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => JournalError::NotFound { dir: dir.to_owned() },
         _ => JournalError::directory("opening", error),
     })?;
+    verify_on(&disk, dir, prefix, progress)
+}
+
+/// On a disk that is `dir`.
+fn verify_on(
+    disk: &dyn Disk,
+    dir: &Path,
+    prefix: &str,
+    mut progress: impl FnMut(&VerifyProgress),
+) -> Result<Verified, JournalError> {
     let names = Names::new(prefix);
-    let firsts = files::firsts(&disk, &names).map_err(JournalError::listing)?;
     let mut found = Verified::default();
-    let control = match read_control(&disk, &names) {
+    let control = match read_control(disk, &names) {
         Ok(Some((control, _))) => Some(control),
         Ok(None) => return Err(JournalError::NotFound { dir: dir.to_owned() }),
         Err(JournalError::Control { .. }) => {
@@ -145,14 +154,15 @@ pub(crate) fn verify(
         }
         Err(error) => return Err(error),
     };
-    let total_bytes = firsts.iter().map(|&first| len_of(&disk, &names.log(first))).sum();
-    let mut look =
-        Look { disk: &disk, names: &names, control, found, id: None, previous: None, header: None, marked: None };
+    // After that: no file is missing of which it knows.
+    let firsts = files::firsts(disk, &names).map_err(JournalError::listing)?;
+    let total_bytes = firsts.iter().map(|&first| len_of(disk, &names.log(first))).sum();
+    let mut look = Look { disk, names: &names, control, found, id: None, previous: None, header: None, marked: None };
     let mut done_bytes = 0;
     look.begin(&firsts);
     for &first in &firsts {
         let file = names.log(first);
-        let bytes = len_of(&disk, &file);
+        let bytes = len_of(disk, &file);
         look.file(first, |at| {
             progress(&VerifyProgress { file: file.clone(), done_bytes: done_bytes + at.min(bytes), total_bytes });
         })?;
@@ -188,8 +198,7 @@ impl Look<'_> {
         self.found.durable = self.control.as_ref().map_or(0, |control| control.durable);
         (self.found.oldest, self.found.end) = (oldest, oldest);
         if let Some(first) = first.filter(|&first| first > oldest) {
-            let file = self.names.log(first);
-            self.found.problems.push(Problem::Lost { file, offset: 0, from: oldest, to: first });
+            self.lost(&self.names.log(first), 0, oldest, first);
         }
     }
 
@@ -231,16 +240,24 @@ impl Look<'_> {
         }
         self.check_marked(first, false);
         self.header = Some(header);
-        // Before the records: those that are marked while this is done are read then.
+        // Before the records: those that are marked while this is done are read then, and all that the index is about.
         self.marked = self.marks(&header)?;
+        let index = self.index(first);
         let offsets = self.frames(&file, &header, &mut progress).map_err(os)?;
+        let is_wrong = |index: Arc<dyn DiskFile>, offsets: &[u32]| !is_index_of(&*index, &header, offsets);
         if let Some(offsets) = offsets
-            && !check_index(self.disk, self.names, &header, &offsets)
+            && index.is_some_and(|index| is_wrong(index, &offsets))
+            // Else the file was given up or emptied meanwhile.
+            && self.index(first).is_some_and(|index| is_wrong(index, &offsets))
         {
             self.found.problems.push(Problem::Index { file: self.names.index(first) });
         }
         self.previous = Some((first, self.found.end));
         Ok(())
+    }
+
+    fn index(&self, first: u64) -> Option<Arc<dyn DiskFile>> {
+        self.disk.open(&self.names.index(first), Open::Read).ok()
     }
 
     /// The last record of a file that is marked as deleted.
@@ -288,6 +305,12 @@ impl Look<'_> {
                     self.found.end = seq;
                     break;
                 };
+                // Half of it was there, and who wrote it has gone on since.
+                let mut again = FrameStream::new(Arc::clone(file), salt, offset, seq);
+                if again.peek()?.is_some() {
+                    (frames, began) = (again, offset);
+                    continue;
+                }
                 self.lost(&file_name, offset, seq, mark.seq);
                 (is_whole, began) = (false, resume);
                 frames = FrameStream::new(Arc::clone(file), salt, resume, mark.seq);
@@ -342,3 +365,6 @@ impl Look<'_> {
         self.found
     }
 }
+
+#[cfg(test)]
+mod tests;
