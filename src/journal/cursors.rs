@@ -20,6 +20,10 @@ use std::sync::Arc;
 
 /// Bytes of a cursor in a frame: its name, its sequence number.
 pub(crate) const ENTRY_BYTES: usize = CURSOR_NAME_BYTES + 8;
+/// Bits of the record that a cursor is at, in its word. Those above count the cursors that have had the place: a handle of
+/// one that was removed does not set the next one.
+const SEQ_BITS: u32 = 56;
+const MAX_SEQ: u64 = (1 << SEQ_BITS) - 1;
 
 /// All cursors at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -64,14 +68,17 @@ impl State {
     /// All cursors, and the count that says which changes they have in them.
     pub(crate) fn cursor_table(&self) -> (CursorTable, u64) {
         let version = self.cursors_version();
-        let entry = |words: &CursorWords| Some((get_name(&words.name)?, words.seq.load(Relaxed)));
-        (CursorTable { cursors: self.cursor_words().iter().filter_map(entry).collect() }, version)
+        let entry = |words: &CursorWords| Some((get_name(&words.name)?, words.seq.load(Relaxed) & MAX_SEQ));
+        let table = CursorTable { cursors: self.cursor_words().iter().filter_map(entry).collect() };
+        // Pairs with the Release in `JournalCursor::put`.
+        fence(Acquire);
+        (table, version)
     }
 
     /// Puts down what was found in the files. Of words that nobody else has yet.
     pub(crate) fn restore_cursors(&self, table: &CursorTable) {
         for (words, (name, seq)) in self.cursor_words().iter().zip(&table.cursors) {
-            words.seq.store(*seq, Relaxed);
+            words.seq.store(MAX_SEQ.min(*seq), Relaxed);
             put_name(&words.name, name);
         }
     }
@@ -140,19 +147,33 @@ impl JournalCursor {
             let free = state.cursor_words().iter().position(|words| get_name(&words.name).is_none());
             let index = free.ok_or(JournalError::TooManyCursors { limit: MAX_CURSORS })?;
             let words = &state.cursor_words()[index];
-            words.seq.store(state.oldest(), Relaxed);
+            let count = words.seq.load(Relaxed) >> SEQ_BITS;
+            words.seq.store((count + 1) << SEQ_BITS | MAX_SEQ.min(state.oldest()), Relaxed);
             put_name(&words.name, name);
             state.cursors_changed();
             Ok(this(index))
         })?
     }
 
-    fn words(&self) -> Result<&CursorWords, JournalError> {
-        let words = &self.inner.core.state.cursor_words()[self.index];
-        if self.wanted.is_in(&words.name) {
-            return Ok(words);
+    fn words(&self) -> &CursorWords {
+        &self.inner.core.state.cursor_words()[self.index]
+    }
+
+    /// Its word, as long as it is there.
+    fn word(&self) -> Result<u64, JournalError> {
+        // Before the name: as long as the word stays, so does whose it is.
+        let word = self.words().seq.load(Acquire);
+        if self.wanted.is_in(&self.words().name) {
+            return Ok(word);
         }
         Err(JournalError::NoCursor { name: self.name.clone() })
+    }
+
+    /// Sets it, if its word still is `word`.
+    fn put(&self, word: u64, seq: u64) -> bool {
+        let to = word & !MAX_SEQ | seq;
+        // Release: who finds it there also finds the records below it.
+        self.words().seq.compare_exchange(word, to, Release, Relaxed).is_ok()
     }
 
     /// Its name.
@@ -166,7 +187,7 @@ impl JournalCursor {
     /// # Errors
     /// [`JournalError::NoCursor`]: it was removed.
     pub fn get(&self) -> Result<u64, JournalError> {
-        Ok(self.words()?.seq.load(Relaxed))
+        Ok(self.word()? & MAX_SEQ)
     }
 
     /// Sets it to `seq` unless it is farther already. Durable with the next flush, or by [`JournalCursor::sync`].
@@ -174,9 +195,7 @@ impl JournalCursor {
     /// # Errors
     /// [`JournalError::Join`]: there is no such record yet. [`JournalError::NoCursor`]
     pub fn advance(&self, seq: u64) -> Result<(), JournalError> {
-        self.change(seq, |words| {
-            words.seq.fetch_max(seq, Relaxed);
-        })
+        self.change(seq, |at| seq.max(at))
     }
 
     /// Sets it to `seq`, back or forth.
@@ -184,17 +203,22 @@ impl JournalCursor {
     /// # Errors
     /// As [`JournalCursor::advance`].
     pub fn set(&self, seq: u64) -> Result<(), JournalError> {
-        self.change(seq, |words| words.seq.store(seq, Relaxed))
+        self.change(seq, |_| seq)
     }
 
-    fn change(&self, seq: u64, change: impl FnOnce(&CursorWords)) -> Result<(), JournalError> {
+    fn change(&self, seq: u64, change: impl Fn(u64) -> u64) -> Result<(), JournalError> {
         let core = &self.inner.core;
         core.check_writable()?;
         // What is durable exists, and is looked up faster than the end.
-        if seq > core.state.written() && seq > core.end() {
+        if seq > MAX_SEQ || (seq > core.state.written() && seq > core.end()) {
             return Err(crate::error::JoinError::Ahead { seq }.into());
         }
-        change(self.words()?);
+        loop {
+            let word = self.word()?;
+            if self.put(word, change(word & MAX_SEQ)) {
+                break;
+            }
+        }
         core.state.cursors_changed();
         Ok(())
     }
@@ -214,7 +238,8 @@ impl JournalCursor {
     pub fn remove(self) -> Result<(), JournalError> {
         let core = &self.inner.core;
         core.leading(|| {
-            self.words()?.name[0].store(0, Release);
+            self.word()?;
+            self.words().name[0].store(0, Release);
             core.state.cursors_changed();
             Ok::<_, JournalError>(())
         })??;
@@ -234,7 +259,39 @@ impl Core {
 
 #[cfg(test)]
 mod tests {
+    use crate::error::JournalError;
     use crate::journal::Journal;
+
+    /// The story: a process was stopped between looking whether the cursor is there and setting it. Meanwhile others removed
+    /// it and made another one, which got its place and was set by who went on: records were never seen by its consumer.
+    #[test]
+    fn who_sets_a_cursor_that_was_removed_meanwhile_sets_no_other() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::builder().file_bytes(64 << 10).thread(false).open(dir.path()).unwrap();
+        let mut appender = journal.appender().unwrap();
+        (0..9).for_each(|_| assert!(appender.append(b"one").is_ok()));
+        let stopped = journal.cursor("a").unwrap();
+        let seen = stopped.word().unwrap();
+        stopped.clone().remove().unwrap();
+        let other = journal.cursor("b").unwrap();
+        assert_eq!((other.index, other.get().unwrap()), (stopped.index, 0));
+        assert!(!stopped.put(seen, 9));
+        assert!(matches!(stopped.advance(9), Err(JournalError::NoCursor { .. })));
+        assert_eq!(other.get().unwrap(), 0);
+        // As often as one likes.
+        for number in 0..300 {
+            other.advance(number % 9).unwrap();
+            let word = journal.cursor("b").unwrap().word().unwrap();
+            journal.cursor("b").unwrap().remove().unwrap();
+            assert_ne!(journal.cursor("b").unwrap().word().unwrap(), word);
+            assert_eq!(journal.cursors(), [("b".to_owned(), 0)]);
+        }
+        other.set(7).unwrap();
+        journal.close().unwrap();
+        drop((appender, stopped, other));
+        let journal = Journal::open(dir.path()).unwrap();
+        assert_eq!(journal.cursors(), [("b".to_owned(), 7)]);
+    }
 
     /// The story: who flushed was killed between writing the cursors and publishing how far it came. The next flush wrote
     /// over them, took them for written, and acknowledged them.

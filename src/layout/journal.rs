@@ -78,7 +78,7 @@ pub struct ProgressWords {
 pub struct CursorWords {
     /// Its name, zero padded; the first word is stored last, and is 0 where there is no cursor.
     pub name: [AtomicU64; CURSOR_NAME_BYTES / 8],
-    /// The record that comes next.
+    /// The record that comes next; in the highest 8 bits a count of the cursors that have had this place.
     pub seq: AtomicU64,
     /// Zero.
     pub reserved: [AtomicU64; 3],
