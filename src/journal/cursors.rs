@@ -261,6 +261,7 @@ impl Core {
 mod tests {
     use crate::error::JournalError;
     use crate::journal::Journal;
+    use crate::journal::flush::Goal;
 
     /// The story: a process was stopped between looking whether the cursor is there and setting it. Meanwhile others removed
     /// it and made another one, which got its place and was set by who went on: records were never seen by its consumer.
@@ -291,6 +292,32 @@ mod tests {
         drop((appender, stopped, other));
         let journal = Journal::open(dir.path()).unwrap();
         assert_eq!(journal.cursors(), [("b".to_owned(), 7)]);
+    }
+
+    /// The story: more came in than one flush takes, all the time, and a cursor went along. At each flush it was ahead of
+    /// what that took, and was not written: who wanted it durable waited for as long as that went on.
+    #[test]
+    fn a_cursor_becomes_durable_though_more_comes_in_than_a_flush_takes() {
+        let dir = tempfile::tempdir().unwrap();
+        let builder = Journal::builder().file_bytes(1 << 20).front_size(8, 1 << 20).thread(false);
+        let journal = builder.open(dir.path()).unwrap();
+        let (mut appender, cursor) = (journal.appender().unwrap(), journal.cursor("a").unwrap());
+        journal.sync().unwrap();
+        let state = &journal.core().state;
+        let (first, mut flushes) = (state.cursors_version() + 1, 0);
+        while state.cursors_written() < first {
+            // A backlog of more than three times what is taken without a sync, one eighth of the front.
+            while state.written() + 500 > journal.next_seq() {
+                cursor.advance(appender.append(&[1; 10_000]).unwrap() + 1).unwrap();
+            }
+            journal.core().with_lead(|lead| lead.flush(Goal::Written)).unwrap().unwrap();
+            flushes += 1;
+            assert!(flushes < 10);
+        }
+        assert!(flushes > 2 && state.written() < journal.next_seq());
+        drop(appender);
+        cursor.sync().unwrap();
+        assert_eq!(Journal::verify(dir.path(), "", |_| {}).unwrap().cursors, journal.cursors());
     }
 
     /// The story: who flushed was killed between writing the cursors and publishing how far it came. The next flush wrote

@@ -51,6 +51,9 @@ pub(crate) struct Flusher {
     /// Frames to be written: `block[..filled]`.
     block: Vec<u8>,
     filled: usize,
+    /// Cursors that were ahead of what a flush took, and which changes they have in them: what comes in meanwhile does not
+    /// keep them from being written.
+    ahead: Option<(CursorTable, u64)>,
     /// A place in the front.
     pub(crate) place: Option<Anchored<Cursor<'static, Mapped>, Mapped>>,
 }
@@ -88,9 +91,7 @@ impl Flusher {
         if died {
             self.take_over(core, progress)?;
         }
-        let are_set = core.state.cursors_version() != core.state.cursors_written();
-        let cursors = are_set.then(|| core.state.cursor_table());
-        let mut round = Round { progress, cursors, is_marked: false };
+        let mut round = Round { progress, cursors: self.due_cursors(core), is_marked: false };
         let flushed = self.advance(core, goal, &mut round);
         // What was written whole counts, also where the flush did not come to its end.
         if !core.state.is_failed() {
@@ -246,11 +247,19 @@ impl Flusher {
         self.filled += frames.len();
     }
 
+    /// The cursors that this flush is to write, if it comes so far.
+    fn due_cursors(&mut self, core: &Core) -> Option<(CursorTable, u64)> {
+        let written = core.state.cursors_written();
+        let ahead = self.ahead.take().filter(|&(_, version)| version > written);
+        ahead.or_else(|| (core.state.cursors_version() != written).then(|| core.state.cursor_table()))
+    }
+
     /// Behind the records: the cursors, if they were set since they were written last and are not ahead.
     fn write_cursors(&mut self, core: &Core, round: &mut Round) -> Result<(), JournalError> {
         let Some((table, version)) = round.cursors.take() else { return Ok(()) };
         let place = round.progress.written;
         if table.farthest() > place.seq {
+            self.ahead = Some((table, version));
             return Ok(());
         }
         let payload = table.encode(place.seq);
