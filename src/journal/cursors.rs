@@ -58,6 +58,11 @@ impl CursorTable {
         Self { cursors: payload.as_chunks::<ENTRY_BYTES>().0.iter().filter_map(entry).collect() }
     }
 
+    /// Leaves none of them ahead of record `seq`.
+    pub(crate) fn cut(&mut self, seq: u64) {
+        self.cursors.iter_mut().for_each(|(_, at)| *at = seq.min(*at));
+    }
+
     /// The record that the cursor which is farthest ahead is at.
     pub(crate) fn farthest(&self) -> u64 {
         self.cursors.iter().map(|&(_, seq)| seq).max().unwrap_or(0)
@@ -262,6 +267,7 @@ mod tests {
     use crate::error::JournalError;
     use crate::journal::Journal;
     use crate::journal::flush::Goal;
+    use crate::sync::Ordering::Relaxed;
 
     /// The story: a process was stopped between looking whether the cursor is there and setting it. Meanwhile others removed
     /// it and made another one, which got its place and was set by who went on: records were never seen by its consumer.
@@ -292,6 +298,23 @@ mod tests {
         drop((appender, stopped, other));
         let journal = Journal::open(dir.path()).unwrap();
         assert_eq!(journal.cursors(), [("b".to_owned(), 7)]);
+    }
+
+    /// The story: a peer wrote to the words of a cursor, which was then ahead of all records. Whoever made one durable, as
+    /// closing does, flushed for ever.
+    #[test]
+    fn a_cursor_ahead_of_all_records_keeps_nobody_from_closing() {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = Journal::builder().file_bytes(64 << 10).thread(false).open(dir.path()).unwrap();
+        journal.appender().unwrap().append(b"one").unwrap();
+        let [cursor, other] = ["a", "b"].map(|name| journal.cursor(name).unwrap());
+        cursor.words().seq.store(u64::MAX, Relaxed);
+        other.advance(1).unwrap();
+        other.sync().unwrap();
+        drop((cursor, other));
+        journal.close().unwrap();
+        let found = Journal::verify(dir.path(), "", |_| {}).unwrap();
+        assert_eq!((found.cursors, found.problems), (["a", "b"].map(|name| (name.to_owned(), 1)).to_vec(), vec![]));
     }
 
     /// The story: more came in than one flush takes, all the time, and a cursor went along. At each flush it was ahead of

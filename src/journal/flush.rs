@@ -251,7 +251,12 @@ impl Flusher {
     fn due_cursors(&mut self, core: &Core) -> Option<(CursorTable, u64)> {
         let written = core.state.cursors_written();
         let ahead = self.ahead.take().filter(|&(_, version)| version > written);
-        ahead.or_else(|| (core.state.cursors_version() != written).then(|| core.state.cursor_table()))
+        ahead.or_else(|| {
+            let (mut table, version) = (core.state.cursors_version() != written).then(|| core.state.cursor_table())?;
+            // What is beyond that no record will ever catch up with: somebody wrote where nobody may.
+            table.cut(core.end());
+            Some((table, version))
+        })
     }
 
     /// Behind the records: the cursors, if they were set since they were written last and are not ahead.
