@@ -40,13 +40,26 @@ impl Core {
         flushed.and(closed)
     }
 
+    /// Whether there are none in memory, and none are left in the files that were removed: then nothing is to be written,
+    /// for which there may be no room.
+    fn has_no_cursors(&self) -> bool {
+        let progress = self.state.progress();
+        let is_durable = !self.state.is_flushing()
+            && progress.written == progress.durable
+            && self.state.cursors_version() == self.state.cursors_durable()
+            && self.state.marks() == self.state.marks_durable();
+        is_durable && self.state.cursor_table().0.cursors.is_empty()
+    }
+
     fn close_last(&self) -> Result<(), JournalError> {
         // Others may have appended and died.
         let end = self.end();
         self.make_durable(end)?;
-        // The cursors become the last frame, where they are found without a scan.
-        self.state.cursors_changed();
-        self.sync_cursors()?;
+        if !self.has_no_cursors() {
+            // They become the last frame, where they are found without a scan.
+            self.state.cursors_changed();
+            self.sync_cursors()?;
+        }
         self.seal_marks()?;
         let Some((control, turn)) = reread_control(&*self.disk, &self.names)? else { return Ok(()) };
         let progress = self.state.progress();

@@ -32,6 +32,7 @@ pub(crate) fn look(
         }
         None => {
             found.durable = control.oldest;
+            found.was_closed = control.closed.is_some_and(|place| place.file == NO_FILE);
             (Place { seq: control.oldest, file: NO_FILE, offset: Place::FULL }, CursorTable::default())
         }
         Some(last) => match closed_place(control, last)? {

@@ -56,8 +56,8 @@ pub(crate) fn recover(
             let file = names.log(control.oldest);
             return Err(JournalError::FileLost { file, from: control.oldest, to: control.durable });
         }
-        recovery.kept = control.oldest;
-        recovery.durable = control.oldest;
+        (recovery.kept, recovery.durable) = (control.oldest, control.oldest);
+        recovery.was_closed = control.closed.is_some_and(|place| place.file == NO_FILE);
         let place = Place { seq: control.oldest, file: NO_FILE, offset: Place::FULL };
         return Ok((place, recovery, CursorTable::default()));
     };

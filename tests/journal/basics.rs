@@ -121,3 +121,36 @@ fn errors_of_the_front_say_what_to_do_in_a_journal() {
     assert!(error.ends_with("or make the journal with a larger front_window_bytes and file_bytes"), "{error}");
     assert_eq!(journal.reader(Start::At(1)).unwrap_err().to_string(), "record 1 does not exist yet");
 }
+
+/// The story: on a disk with less room than a file of records takes, a journal could be opened, and not closed: that there are
+/// no cursors was to be written down.
+#[test]
+fn closing_a_journal_without_records_and_cursors_takes_no_file() {
+    let dir = tempfile::tempdir().unwrap();
+    for was_closed in [false, true, true] {
+        let journal = still().open(dir.path()).unwrap();
+        assert_eq!(journal.recovery().unwrap().was_closed, was_closed);
+        journal.close().unwrap();
+        let mut names: Vec<_> =
+            std::fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        assert_eq!(names, ["control", "lock"]);
+        let looking = Journal::open_read_only(dir.path()).unwrap();
+        assert!(looking.recovery().unwrap().was_closed && looking.next_seq() == 0);
+    }
+    // A cursor is to be found again, and, when it was removed, not to be.
+    let cursors = |made: bool| {
+        let journal = still().open(dir.path()).unwrap();
+        let found = journal.cursors();
+        let cursor = journal.cursor("a").unwrap();
+        if !made {
+            cursor.clone().remove().unwrap();
+        }
+        drop(cursor);
+        journal.close().unwrap();
+        found
+    };
+    assert_eq!(cursors(true), []);
+    assert_eq!(cursors(false), [("a".to_owned(), 0)]);
+    assert_eq!(cursors(true), []);
+}
