@@ -199,6 +199,9 @@ pub enum JournalError {
     /// This process was forked from the one that opened the journal.
     #[error("this process was forked from the one that opened the journal: open it here too")]
     Forked,
+    /// This process closed the journal, and what was to become durable did not exist, or was not durable by then.
+    #[error("the journal was closed before the records were durable, or were there at all")]
+    Closed,
     /// It is open for reading only here.
     #[error("the journal is open for reading only here: to change it, open it without `read_only`")]
     ReadOnly,

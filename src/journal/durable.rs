@@ -70,6 +70,13 @@ impl Core {
             }
         }
     }
+
+    /// Makes the calls that nobody will make any more. The journal is closed.
+    pub(crate) fn call_rest(&self) {
+        for callback in self.callbacks.take_due(0, true) {
+            callback(Err(JournalError::Closed));
+        }
+    }
 }
 
 /// Some records that are to be durable: can be waited for by any thread, and asked. By

@@ -147,6 +147,7 @@ impl Inner {
         }
         let closed = self.core.close();
         self.core.call_due();
+        self.core.call_rest();
         closed
     }
 }
@@ -274,10 +275,13 @@ impl Journal {
         OnDurable::new(&self.inner, end)
     }
 
-    /// Calls `call` when records below `end` are durable, with an error if they never will be: from the thread that
+    /// Calls `call`, once, when records below `end` are durable, with an error if they never will be: from the thread that
     /// makes them so, if that is one of this process, else from the journal's thread (without one, at the next flush of
     /// this process). It must not wait for the journal. At once, if they are durable already; and if it is open for
     /// reading only, with [`JournalError::ReadOnly`] if they are not: nothing is flushed here then.
+    ///
+    /// If the journal is closed here before that, as the records were never appended, with [`JournalError::Closed`], by whoever
+    /// closes it. A call that owns a handle of the journal keeps it open until then.
     pub fn when_durable(&self, end: u64, call: impl FnOnce(Result<(), JournalError>) + Send + 'static) {
         let core = self.core();
         if core.settings.is_read_only && core.state.durable() < end {

@@ -72,3 +72,27 @@ fn calls_come_when_records_are_durable_whoever_made_them_so() {
     drop(listening);
     assert_eq!(heard.recv_timeout(PATIENCE), Ok((8, true)));
 }
+
+/// The story: who waited for a call about a record that nobody appended waited for ever, as the call was dropped when the
+/// journal was closed.
+#[test]
+fn calls_that_are_not_due_when_the_journal_is_closed_are_told_so() {
+    for has_thread in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = small().thread(has_thread).open(dir.path()).unwrap();
+        let (told, heard) = channel();
+        journal.appender().unwrap().append(b"one").unwrap();
+        // One call may have the last handle: when it is made, the journal is closed.
+        let last = has_thread.then(|| journal.clone());
+        for (end, mut handle) in [(1, last), (2, None), (u64::MAX, None)] {
+            let told = told.clone();
+            journal.when_durable(end, move |outcome| {
+                told.send((end, outcome.map_err(|error| matches!(error, JournalError::Closed)))).unwrap();
+                drop(handle.take());
+            });
+        }
+        drop((journal, told));
+        let calls: Vec<_> = heard.iter().collect();
+        assert_eq!(calls, [(1, Ok(())), (2, Err(true)), (u64::MAX, Err(true))]);
+    }
+}
