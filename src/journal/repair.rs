@@ -15,10 +15,11 @@ use crate::journal::format::frame::FrameKind;
 use crate::journal::format::header::{Header, NO_FILE};
 use crate::journal::marks::{are_all_deleted, cut_marks, mend_marks, move_marks};
 use crate::journal::names::Names;
+use crate::journal::settings::{MAX_FILE_BYTES, MIN_FILE_BYTES, Settings};
 use crate::journal::split::{Damage, open_any, write_header};
 use crate::journal::stream::FrameStream;
 use crate::journal::torn::keep_torn;
-use crate::sys::disk::{Disk, DiskFile};
+use crate::sys::disk::{Disk, DiskFile, Open};
 use std::io;
 use std::sync::Arc;
 
@@ -93,22 +94,34 @@ fn control_from(disk: &dyn Disk, names: &Names) -> Result<Control, JournalError>
         generation: 0,
         oldest: firsts.first().copied().unwrap_or(0),
         durable: 0,
-        file_bytes: 64 << 20,
+        file_bytes: Settings::default().file_bytes,
         created_unix_ns: unix_ns(),
         closed: None,
         cursors: None,
         front: None,
     };
+    let mut lens = Vec::new();
     for first in firsts {
         if let Ok((header, file, _)) = open_any(disk, names, first)
             && let Ok(len) = file.len()
         {
             control.id = header.id;
             control.generation = control.generation.max(header.generation);
-            control.file_bytes = len.max(1 << 16);
+            lens.push(len);
         }
     }
+    // The spare is as long as a file is to be; of the others some are cut or lengthened.
+    let spare = disk.open(&names.spare(), Open::Read).and_then(|spare| spare.len()).ok();
+    if let Some(len) = spare.or_else(|| usual(lens)) {
+        control.file_bytes = len.next_multiple_of(BLOCK_BYTES).clamp(MIN_FILE_BYTES, MAX_FILE_BYTES);
+    }
     Ok(control)
+}
+
+/// The length that most files have, the longest of such.
+fn usual(mut lens: Vec<u64>) -> Option<u64> {
+    lens.sort_unstable();
+    lens.chunk_by(u64::eq).max_by_key(|equal| equal.len()).map(|equal| equal[0])
 }
 
 struct Work<'d> {

@@ -68,7 +68,7 @@ impl Default for Settings {
 /// Smallest file of records.
 pub(crate) const MIN_FILE_BYTES: u64 = 64 << 10;
 /// Largest file of records.
-const MAX_FILE_BYTES: u64 = 16 << 30;
+pub(crate) const MAX_FILE_BYTES: u64 = 16 << 30;
 /// Longest prefix.
 const MAX_PREFIX_BYTES: usize = 64;
 

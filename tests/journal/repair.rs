@@ -1,6 +1,6 @@
 //! Going on without what is lost, when told to.
 
-use crate::files::{first_of, flip, logs, of_kind, still};
+use crate::files::{crash, first_of, flip, logs, of_kind, still};
 use shmlog::{Journal, JournalError, Repaired, Start};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -245,5 +245,33 @@ fn what_is_made_anew_is_for_whom_the_rest_is() {
     assert_eq!(logs(dir.path()).len(), 2);
     for file in logs(dir.path()) {
         assert_eq!(file.metadata().unwrap().mode() & 0o777, 0o640, "{}", file.display());
+    }
+}
+
+/// The story: the last file had been cut by a recovery; the control file that was made anew said that all are to be as short.
+#[test]
+fn files_are_as_long_as_they_were_when_the_control_file_is_made_anew() {
+    for is_pruned in [false, true] {
+        let dir = tempfile::tempdir().unwrap();
+        let journal = still().file_bytes(256 << 10).open(dir.path()).unwrap();
+        let mut appender = journal.appender().unwrap();
+        (0..1200).for_each(|_| assert!(appender.append(&[1; 500]).is_ok()));
+        journal.sync().unwrap();
+        let image = crash(dir.path());
+        let journal = still().open(image.path()).unwrap();
+        if is_pruned {
+            // Only the file that was cut is left, and a spare one.
+            assert_eq!(journal.prune(1200).unwrap(), 1200);
+        }
+        journal.close().unwrap();
+        let len = |path: &Path| path.metadata().unwrap().len();
+        let before: Vec<_> = logs(image.path()).iter().map(|path| len(path)).collect();
+        assert_eq!(before[..before.len() - 1], vec![256 << 10; if is_pruned { 0 } else { 2 }]);
+        assert!(before.last().is_some_and(|&len| (64 << 10..256 << 10).contains(&len)));
+        std::fs::write(image.path().join("control"), [0; 8192]).unwrap();
+        assert!(Journal::repair(image.path(), "").unwrap().made_control);
+        let journal = still().open(image.path()).unwrap();
+        journal.appender().unwrap().append_durable(b"more").unwrap();
+        assert_eq!(logs(image.path()).last().map(|path| len(path)), Some(256 << 10));
     }
 }
