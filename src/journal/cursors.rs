@@ -9,6 +9,7 @@ use crate::journal::core::Core;
 #[cfg(test)]
 use crate::journal::crash::planted::{Mistake, is_made};
 use crate::journal::flush::Goal;
+use crate::journal::format::MAX_SEQ;
 use crate::journal::state::State;
 use crate::layout::journal::{CURSOR_NAME_BYTES, CursorWords, MAX_CURSORS};
 use crate::name::{Wanted, get_name, is_name, put_name};
@@ -22,8 +23,7 @@ use std::sync::Arc;
 pub(crate) const ENTRY_BYTES: usize = CURSOR_NAME_BYTES + 8;
 /// Bits of the record that a cursor is at, in its word. Those above count the cursors that have had the place: a handle of
 /// one that was removed does not set the next one.
-const SEQ_BITS: u32 = 56;
-const MAX_SEQ: u64 = (1 << SEQ_BITS) - 1;
+const SEQ_BITS: u32 = MAX_SEQ.count_ones();
 
 /// All cursors at one moment.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]

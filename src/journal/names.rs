@@ -1,5 +1,7 @@
 //! The names of a journal's files, which begin with its prefix.
 
+use crate::journal::format::MAX_SEQ;
+
 /// See the module.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Names {
@@ -116,7 +118,7 @@ impl Names {
     fn number(&self, name: &str, ending: &str) -> Option<u64> {
         let digits = name.strip_prefix(&self.prefix)?.strip_suffix(ending)?;
         let is_number = digits.len() == DIGITS && digits.bytes().all(|byte| byte.is_ascii_digit());
-        digits.parse().ok().filter(|_| is_number)
+        digits.parse().ok().filter(|&number| is_number && number <= MAX_SEQ)
     }
 }
 
@@ -127,7 +129,7 @@ mod tests {
     #[test]
     fn names_of_files_of_records_are_known_and_sorted_as_their_numbers() {
         let names = Names::new("a-");
-        for first in [0, 7, 1 << 40, u64::MAX] {
+        for first in [0, 7, 1 << 40, MAX_SEQ] {
             assert_eq!(names.first_of(&names.log(first)), Some(first));
         }
         assert!(names.log(9) < names.log(10));
@@ -135,6 +137,7 @@ mod tests {
             assert_eq!(names.first_of(other), None, "{other}");
         }
         assert_eq!(names.first_of("a-99999999999999999999.log"), None, "more than 64 bits");
+        assert_eq!(names.first_of(&names.log(u64::MAX)), None, "more than there can be");
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::journal::flush::{BLOCK, Flusher, fail};
 use crate::journal::format::control::Place;
 use crate::journal::format::frame::{HEAD_BYTES, MARK_BYTES, Mark, Salt};
 use crate::journal::format::header::{Header, NO_FILE};
-use crate::journal::format::{self, BLOCK_BYTES};
+use crate::journal::format::{self, BLOCK_BYTES, MAX_SEQ};
 use crate::journal::state::{Act, Progress};
 use crate::sys::disk::{DiskFile, Open};
 use std::io;
@@ -54,6 +54,9 @@ impl Flusher {
         self.sink = None;
         core.prepare_now()?;
         let Place { seq: first, file: previous, .. } = progress.written;
+        if first > MAX_SEQ {
+            return Err(JournalError::FrontCorrupt { seq: first });
+        }
         let (spare, name) = (core.names.spare(), core.names.log(first));
         let os = |error| JournalError::disk("beginning", &name, BLOCK_BYTES, error);
         let file = core.disk.open(&spare, Open::Write).map_err(os)?;

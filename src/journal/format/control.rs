@@ -2,7 +2,7 @@
 //!
 //! Two copies, written by turns: whichever write is torn, the other copy stands.
 
-use crate::journal::format::{BLOCK, BLOCK_BYTES, JOURNAL_VERSION, Unfit};
+use crate::journal::format::{BLOCK, BLOCK_BYTES, JOURNAL_VERSION, MAX_SEQ, Unfit};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 const MAGIC: u64 = u64::from_le_bytes(*b"SHMJCTL\0");
@@ -142,6 +142,10 @@ impl Control {
         if raw.version != JOURNAL_VERSION {
             return Err(Unfit::Version(raw.version));
         }
+        let numbers = [raw.turn, raw.generation, raw.oldest, raw.durable, raw.closed.seq, raw.cursors.seq];
+        if numbers.into_iter().any(|number| number > MAX_SEQ) || raw.file_bytes == 0 {
+            return Err(Unfit::Damaged);
+        }
         let path = raw.path.get(..raw.path_bytes as usize).ok_or(Unfit::Damaged)?;
         let path = String::from_utf8(path.to_vec()).map_err(|_| Unfit::Damaged)?;
         let front = (u128::from_le_bytes(raw.front), path);
@@ -187,6 +191,22 @@ mod tests {
             file[at..at + bytes.len()].copy_from_slice(bytes);
         }
         file
+    }
+
+    #[test]
+    fn numbers_that_no_journal_has_are_damage() {
+        let numbers: [fn(&mut Control) -> &mut u64; 3] =
+            [|it| &mut it.generation, |it| &mut it.oldest, |it| &mut it.durable];
+        for number in numbers {
+            for (value, is_bad) in [(MAX_SEQ, false), (MAX_SEQ + 1, true), (u64::MAX, true)] {
+                let mut control = control();
+                *number(&mut control) = value;
+                assert_eq!(Control::decode(&file(&[control.encode(2)])).is_err(), is_bad);
+            }
+        }
+        assert_eq!(Control::decode(&file(&[control().encode(u64::MAX)])), Err(Unfit::Damaged));
+        let endless = Control { file_bytes: 0, ..control() };
+        assert_eq!(Control::decode(&file(&[endless.encode(2)])), Err(Unfit::Damaged));
     }
 
     #[test]

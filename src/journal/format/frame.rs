@@ -12,6 +12,7 @@
 
 #[cfg(test)]
 use crate::journal::crash::planted::{Mistake, is_made};
+use crate::journal::format::MAX_SEQ;
 
 /// Bytes of a head.
 pub(crate) const HEAD_BYTES: usize = 8;
@@ -198,7 +199,8 @@ impl Mark {
         let (words, rest) = payload.as_chunks::<8>();
         let [seq, durable, unix_ns] = words else { return None };
         let word = |bytes: &[u8; 8]| u64::from_le_bytes(*bytes);
-        rest.is_empty().then(|| Self { seq: word(seq), durable: word(durable), unix_ns: word(unix_ns) })
+        let is_one = rest.is_empty() && word(seq).max(word(durable)) <= MAX_SEQ;
+        is_one.then(|| Self { seq: word(seq), durable: word(durable), unix_ns: word(unix_ns) })
     }
 
     /// The mark at the front of `bytes`, whichever record it stands before.
@@ -243,7 +245,7 @@ mod tests {
         }
 
         #[test]
-        fn marks_are_found_wherever_they_stand(seq: u64, durable: u64, unix_ns: u64) {
+        fn marks_are_found_wherever_they_stand(seq in 0..=MAX_SEQ, durable in 0..=MAX_SEQ, unix_ns: u64) {
             let (mark, mut bytes) = (Mark { seq, durable, unix_ns }, vec![0; HEAD_BYTES + MARK_BYTES]);
             mark.encode_into(&mut bytes, Salt::new(2));
             prop_assert_eq!(Mark::find(&bytes, Salt::new(2)), Some(mark));

@@ -1,7 +1,7 @@
 //! What a file says of itself, in its first block.
 
 use crate::journal::format::frame::Salt;
-use crate::journal::format::{BLOCK, JOURNAL_VERSION, Unfit};
+use crate::journal::format::{BLOCK, JOURNAL_VERSION, MAX_SEQ, Unfit};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
 
 /// The first eight bytes of a file of records.
@@ -98,6 +98,9 @@ impl Header {
         if raw.version != JOURNAL_VERSION || raw.block_bytes != RAW_BLOCK {
             return Err(Unfit::Version(raw.version));
         }
+        if [raw.generation, raw.first, raw.durable, raw.missing].into_iter().any(|number| number > MAX_SEQ) {
+            return Err(Unfit::Damaged);
+        }
         Ok(Self {
             id: u128::from_le_bytes(raw.id),
             generation: raw.generation,
@@ -162,6 +165,19 @@ mod tests {
         }
         assert_eq!(Header::decode(&[0; 4096]), Err(Unfit::Foreign));
         assert_eq!(Header::decode(b"short"), Err(Unfit::Foreign));
+    }
+
+    #[test]
+    fn numbers_that_no_journal_has_are_damage() {
+        let numbers: [fn(&mut Header) -> &mut u64; 4] =
+            [|it| &mut it.first, |it| &mut it.durable, |it| &mut it.generation, |it| &mut it.missing];
+        for number in numbers {
+            for (value, is_bad) in [(MAX_SEQ, false), (MAX_SEQ + 1, true), (u64::MAX, true)] {
+                let mut header = header();
+                *number(&mut header) = value;
+                assert_eq!(Header::decode(&header.encode()).is_err(), is_bad);
+            }
+        }
     }
 
     #[test]

@@ -18,6 +18,10 @@ pub(crate) const BLOCK_BYTES: u64 = BLOCK as u64;
 /// The same, in memory.
 pub(crate) const BLOCK: usize = 4096;
 
+/// The highest number of a record, and of what else is counted in files: no journal gets so far in the life of a machine.
+/// What says more is not a journal's, and nothing that is counted on from less overflows.
+pub(crate) const MAX_SEQ: u64 = (1 << 56) - 1;
+
 /// The format that this crate writes and reads.
 pub(crate) const JOURNAL_VERSION: u32 = 1;
 
