@@ -13,7 +13,7 @@ use crate::journal::core::Core;
 use crate::journal::cursors::CursorTable;
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::format::control::Place;
-use crate::journal::format::frame::{FrameKind, HEAD_BYTES, MARK_BYTES, Mark, encode, encode_into, frame_bytes};
+use crate::journal::format::frame::{FrameKind, HEAD_BYTES, MARK_BYTES, Mark, Salt, encode, encode_into, frame_bytes};
 use crate::journal::sink::Sink;
 use crate::journal::state::{Act, Progress};
 use crate::journal::trail::Trail;
@@ -46,6 +46,8 @@ pub(crate) enum Goal {
 pub(crate) struct Flusher {
     /// The file that is written to.
     pub(crate) sink: Option<Sink>,
+    /// The count of files when it was opened.
+    pub(crate) files: u64,
     /// Where the records are that went to the file that is written to.
     pub(crate) trail: Trail,
     /// Frames to be written: `block[..filled]`.
@@ -87,9 +89,9 @@ impl Flusher {
         core.check()?;
         let died = core.state.begin_flush();
         core.state.begin_round();
-        let progress = core.state.progress();
+        let mut progress = core.state.progress();
         if died {
-            self.take_over(core, progress)?;
+            progress = self.take_over(core, progress)?;
         }
         let mut round = Round { progress, cursors: self.due_cursors(core), is_marked: false };
         let flushed = self.advance(core, goal, &mut round);
@@ -216,7 +218,8 @@ impl Flusher {
         wanted: u64,
         file_bytes: u64,
     ) -> Result<Option<Place>, JournalError> {
-        let lead = self.lead(core, round, place);
+        let Some(salt) = self.sink.as_ref().map(|sink| sink.salt) else { return Ok(None) };
+        let lead = lead(core, salt, round.progress.durable.seq, place);
         let offset = place.offset.saturating_add(lead.len() as u64);
         if offset.saturating_add(wanted) > file_bytes {
             // Appenders refuse what no file could take.
@@ -226,19 +229,6 @@ impl Flusher {
         self.put(&lead);
         round.is_marked = true;
         Ok(Some(Place { offset, ..place }))
-    }
-
-    /// What a flush begins with: its mark, and in a fresh file the cursors.
-    fn lead(&self, core: &Core, round: &Round, place: Place) -> Vec<u8> {
-        let Some(salt) = self.sink.as_ref().map(|sink| sink.salt) else { return Vec::new() };
-        let mark = Mark { seq: place.seq, durable: round.progress.durable.seq, unix_ns: core.state.mark_time() };
-        let mut lead = vec![0; MARK_FRAME_BYTES];
-        mark.encode_into(&mut lead, salt);
-        if place.offset == BLOCK_BYTES {
-            let cursors = core.state.cursor_table().0.encode(place.seq);
-            encode(&mut lead, salt, FrameKind::Cursors, place.seq, &cursors);
-        }
-        lead
     }
 
     /// Appends frames to the block, for which there is room.
@@ -276,12 +266,12 @@ impl Flusher {
             round.is_marked = false;
         }
         let place = round.progress.written;
-        let mut frames = if round.is_marked { Vec::new() } else { self.lead(core, round, place) };
+        let Some(salt) = self.sink.as_ref().map(|sink| sink.salt) else { return Ok(()) };
+        let durable = round.progress.durable.seq;
+        let mut frames = if round.is_marked { Vec::new() } else { lead(core, salt, durable, place) };
         round.is_marked = true;
-        if let Some(sink) = &self.sink {
-            // In a fresh file they are there already, and stand there twice.
-            encode(&mut frames, sink.salt, FrameKind::Cursors, place.seq, &payload);
-        }
+        // In a fresh file they are there already, and stand there twice.
+        encode(&mut frames, salt, FrameKind::Cursors, place.seq, &payload);
         self.filled = 0;
         self.block.resize(BLOCK.max(frames.len()), 0);
         self.put(&frames);
@@ -344,6 +334,18 @@ impl Flusher {
             mapped.ring_room();
         }
     }
+}
+
+/// What a flush begins with: its mark, and in a fresh file the cursors.
+pub(crate) fn lead(core: &Core, salt: Salt, durable: u64, place: Place) -> Vec<u8> {
+    let mark = Mark { seq: place.seq, durable, unix_ns: core.state.mark_time() };
+    let mut lead = vec![0; MARK_FRAME_BYTES];
+    mark.encode_into(&mut lead, salt);
+    if place.offset == BLOCK_BYTES {
+        let cursors = core.state.cursor_table().0.encode(place.seq);
+        encode(&mut lead, salt, FrameKind::Cursors, place.seq, &cursors);
+    }
+    lead
 }
 
 fn frame_kind(word: u64) -> FrameKind {

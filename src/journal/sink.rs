@@ -6,12 +6,13 @@ use crate::journal::core::Core;
 #[cfg(test)]
 use crate::journal::crash::planted::{Mistake, is_made};
 use crate::journal::files;
-use crate::journal::flush::{BLOCK, Flusher, fail};
+use crate::journal::flush::{BLOCK, Flusher, fail, lead};
 use crate::journal::format::control::Place;
 use crate::journal::format::frame::{HEAD_BYTES, MARK_BYTES, Mark, Salt};
 use crate::journal::format::header::{Header, NO_FILE};
 use crate::journal::format::{self, BLOCK_BYTES, MAX_SEQ};
 use crate::journal::state::{Act, Progress};
+use crate::journal::stream::FrameStream;
 use crate::sys::disk::{DiskFile, Open};
 use std::io;
 use std::sync::Arc;
@@ -26,13 +27,16 @@ pub(crate) struct Sink {
 }
 
 impl Flusher {
-    /// Sees to it that there is a file with room: the next one, or the same one, lengthened, if no record is in it, as the
-    /// next one would have its name, and the cursors in it are nowhere else.
+    /// Sees to it that there is a file with room: the next one; if no record is in this one, another of the same name, as the
+    /// cursors in it are nowhere else; or this one, lengthened first, so that there is room for any record.
     pub(crate) fn next_file(&mut self, core: &Core, progress: &mut Progress) -> Result<(), JournalError> {
         let Some(sink) = self.sink.as_mut().filter(|sink| sink.first == progress.written.seq) else {
             return self.begin_file(core, progress);
         };
         let file_bytes = core.settings.file_bytes;
+        if sink.len_bytes / 2 >= file_bytes {
+            return self.replace_file(core, progress);
+        }
         let lengthen = || {
             let len = sink.file.len()?;
             if len == sink.len_bytes {
@@ -85,6 +89,35 @@ impl Flusher {
         }
         core.state.publish(*progress);
         core.state.files_changed();
+        self.files = core.state.files();
+        Ok(())
+    }
+
+    /// Puts a file in the place of the one that is written to, which holds cursors alone: it begins with them, and those
+    /// before are of no use any more. At any time there is the one or the other, whole; `take_over` finds out which.
+    fn replace_file(&mut self, core: &Core, progress: &mut Progress) -> Result<(), JournalError> {
+        self.sink = None;
+        core.prepare_now()?;
+        let place = Place { offset: BLOCK_BYTES, ..progress.written };
+        let info = files::open(&*core.disk, &core.names, core.id, place.file)?;
+        let (spare, name) = (core.names.spare(), &info.name);
+        let os = |error| JournalError::disk("beginning anew", name, BLOCK_BYTES, error);
+        let file = core.disk.open(&spare, Open::Write).map_err(os)?;
+        // The salt stays, as deletion marks have it too. Who died over this may have left it in the spare.
+        let before = Some(salt_before(&*file).map_err(os)?).filter(|&before| before != info.header.salt);
+        let header = Header { durable: progress.durable.seq, before: before.unwrap_or(0), ..info.header };
+        let lead = lead(core, header.frame_salt(), header.durable, place);
+        file.write_at(&header.encode(), 0).and_then(|()| file.write_at(&lead, BLOCK_BYTES)).map_err(os)?;
+        file.sync().map_err(|error| fail(core, Act::Begin, error))?;
+        core.disk.rename(&spare, name).map_err(os)?;
+        core.disk.sync().map_err(|error| fail(core, Act::Begin, error))?;
+        let len_bytes = file.len().map_err(os)?;
+        self.sink = Some(Sink { first: place.file, salt: header.frame_salt(), file, len_bytes });
+        *progress = moved(*progress, BLOCK_BYTES + lead.len() as u64);
+        core.state.publish(*progress);
+        // Others have the old one open.
+        core.state.files_changed();
+        self.files = core.state.files();
         Ok(())
     }
 
@@ -94,7 +127,9 @@ impl Flusher {
             self.sink = None;
             return Ok(());
         }
-        if self.sink.as_ref().is_some_and(|sink| sink.first == place.file) {
+        // Another one may have got its name.
+        let files = core.state.files();
+        if self.files == files && self.sink.as_ref().is_some_and(|sink| sink.first == place.file) {
             return Ok(());
         }
         let info = files::open(&*core.disk, &core.names, core.id, place.file)?;
@@ -102,11 +137,12 @@ impl Flusher {
         let file = core.disk.open(&info.name, Open::Write).map_err(os)?;
         let len_bytes = file.len().map_err(os)?;
         self.sink = Some(Sink { first: place.file, salt: info.header.frame_salt(), file, len_bytes });
+        self.files = files;
         Ok(())
     }
 
-    /// The one who flushed before has died in the middle of it.
-    pub(crate) fn take_over(&mut self, core: &Core, progress: Progress) -> Result<(), JournalError> {
+    /// The one who flushed before has died in the middle of it. Returns how far it came.
+    pub(crate) fn take_over(&mut self, core: &Core, progress: Progress) -> Result<Progress, JournalError> {
         self.sink = None;
         self.place = None;
         // Cursors that it wrote behind the place that was published are written over.
@@ -123,6 +159,7 @@ impl Flusher {
             core.disk.remove(&name).map_err(|error| JournalError::os("removing", &name, error))?;
             core.disk.sync().map_err(|error| JournalError::os("syncing the directory of", &name, error))?;
         }
+        let progress = after_replacing(core, progress)?;
         let is_syncing = core.state.is_syncing();
         #[cfg(test)]
         let is_syncing = is_syncing && !is_made(Mistake::DeadSync);
@@ -133,8 +170,35 @@ impl Flusher {
         core.state.publish(progress);
         // It may have begun a file that it did not count, or counted one that is gone again.
         core.state.files_changed();
-        Ok(())
+        Ok(progress)
     }
+}
+
+/// How far flushing has come, when a file took the place of the one that is written to, in which no record is.
+fn moved(progress: Progress, offset: u64) -> Progress {
+    let written = Place { offset, ..progress.written };
+    Progress { written, durable: if progress.durable.seq == written.seq { written } else { progress.durable } }
+}
+
+/// How far one who died has come, who may have replaced the file that is written to: then that is shorter than what was
+/// written to the old one.
+fn after_replacing(core: &Core, progress: Progress) -> Result<Progress, JournalError> {
+    let Place { seq, file, offset } = progress.written;
+    if seq != file || offset == Place::FULL {
+        return Ok(progress);
+    }
+    let info = files::open(&*core.disk, &core.names, core.id, file)?;
+    let os = |error| JournalError::os("reading", &info.name, error);
+    if info.file.len().map_err(os)? >= offset {
+        return Ok(progress);
+    }
+    // It may have died before its name was durable.
+    core.disk.sync().map_err(|error| fail(core, Act::Begin, error))?;
+    let mut frames = FrameStream::of_file(Arc::clone(&info.file), info.header.frame_salt(), file);
+    while frames.peek().map_err(os)?.is_some_and(|kind| !kind.is_record()) {
+        frames.pass();
+    }
+    Ok(moved(progress, frames.offset()))
 }
 
 /// Nobody knows what the sync of a dead process came to, and a failure is reported once. So what it was to make

@@ -1,6 +1,6 @@
 //! Named cursors: shared, kept, never ahead.
 
-use crate::files::{crash, still};
+use crate::files::{crash, logs, still};
 use shmlog::{Flush, Journal, JournalError, Start};
 use std::time::Duration;
 
@@ -87,11 +87,13 @@ fn a_file_full_of_cursors_alone_is_followed_by_one_that_can_be_opened() {
         let both = [still().open(dir.path()).unwrap(), still().open(dir.path()).unwrap()];
         both[0].appender().unwrap().append_durable(b"one").unwrap();
         let cursors = both.each_ref().map(|journal| journal.cursor("a").unwrap());
-        for turn in 0..2001 {
+        for turn in 0..5001 {
             let cursor = &cursors[usize::from(turn % 3 == 0)];
             cursor.set(turn % 2).unwrap();
             cursor.sync().unwrap();
         }
+        let bytes: Vec<_> = logs(dir.path()).iter().map(|path| path.metadata().unwrap().len()).collect();
+        assert_eq!(bytes, [64 << 10, 128 << 10], "however long that goes on");
         // After a crash, the cursors are where they were, and records behind them are found by number.
         let image = crash(dir.path());
         {

@@ -6,6 +6,7 @@ use super::oracle::Truth;
 use super::planted::{Mistake, making};
 use super::recording::{Died, Entry};
 use super::runs::{TIMELY, crash, expect_none, is_long, record, step};
+use super::scripts::crowd;
 use super::workload::Session;
 use crate::journal::front;
 use crate::journal::settings::Flush;
@@ -140,6 +141,39 @@ fn what_a_dead_process_has_done_is_not_taken_for_done() {
     let found = |mistake| making(mistake, || !deaths(true).violations.is_empty());
     assert!(found(Mistake::DeadCursors), "cursors that are written over");
     assert!(found(Mistake::DeadSync), "a sync that failed, which nobody was told");
+}
+
+/// Who replaces a file that is full of cursors alone dies over it: the next one finds out which of both has its name.
+#[test]
+fn who_dies_over_replacing_a_file_leaves_one_that_is_whole() {
+    let mut all = Tally::default();
+    for moments in 1..14 {
+        let entries = record(TIMELY, 1, |session| {
+            crowd(session);
+            let offset = |session: &Session| session.journal().core().state.progress().written.offset;
+            while offset(session) + 9000 < 128 << 10 {
+                session.advance("c0", 1);
+                session.sync_cursors();
+            }
+            let lived = session.live(moments, |session| {
+                for at in 0..2 {
+                    session.set_cursor("c7", at);
+                    session.sync_cursors();
+                }
+            });
+            if !lived {
+                session.reopen();
+                session.sync_cursors();
+            }
+            session.set_cursor("c7", 0);
+            session.sync_cursors();
+            assert!(offset(session) < 64 << 10);
+            session.append(50);
+            session.sync();
+        });
+        all.add(crash("replacing", TIMELY, 1, &entries, EFFORT));
+    }
+    expect_none(&all);
 }
 
 /// The story: who closed the journal died between writing the seal of some deletion marks and its sync. The next one

@@ -253,7 +253,34 @@ fn holed(session: &mut Session) {
     session.sync();
 }
 
-pub(super) const SCRIPTS: [Script; 17] = [
+/// Many cursors, so that a file is full of them after a few changes.
+pub(super) fn crowd(session: &mut Session) {
+    session.append(200);
+    session.sync();
+    for number in 0..200 {
+        session.advance(&format!("c{number}"), number % 2);
+    }
+    session.sync_cursors();
+}
+
+/// Cursors that go back and forth where no records come: a file that is full of them, which is lengthened, and replaced.
+fn dithering(session: &mut Session) {
+    crowd(session);
+    for count in 0..52 {
+        session.set_cursor("c7", count % 2);
+        session.sync_cursors();
+        if count % 20 == 19 {
+            session.kill();
+            session.open().unwrap();
+        }
+        if count == 45 {
+            session.append(session.limit_bytes());
+        }
+    }
+}
+
+pub(super) const SCRIPTS: [Script; 18] = [
+    ("dithering", TIMELY, dithering),
     ("holed", TIMELY, holed),
     ("moved", TIMELY, moved),
     ("aged", TIMELY, aged),
