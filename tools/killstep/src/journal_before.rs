@@ -4,9 +4,12 @@ use crate::journal_stage::{FILE_BYTES, FULL, JournalStage};
 use crate::journal_table::{LEN, Others};
 use crate::record::{Author, bytes};
 use crate::victim::{Victim, mark};
-use anyhow::Result;
+use anyhow::{Result, ensure};
+use nix::errno::Errno;
+use shmlog::{Journal, JournalAppender, JournalError};
 use std::fs::{File, create_dir, remove_dir_all};
 use std::os::unix::fs::FileExt;
+use std::path::PathBuf;
 
 /// Records that are durable, and that are not, before one dies.
 const DURABLE: u64 = 6;
@@ -38,6 +41,7 @@ impl JournalStage<'_> {
                 self.leave_dead()?;
                 self.lose_front()
             }
+            Others::Failed | Others::FailedInside => self.leave_failed(),
             Others::Damaged => {
                 self.survive()?;
                 (0..2).try_for_each(|_| FULL.into_iter().try_for_each(|len| self.append(len)))?;
@@ -77,6 +81,13 @@ impl JournalStage<'_> {
     }
 
     fn live_and_stop(&self) -> Result<()> {
+        // Nothing is dropped: that would close it.
+        std::mem::forget(self.live()?);
+        Ok(())
+    }
+
+    /// One opens it, and appends, at the end not durably.
+    fn live(&self) -> Result<(Journal, JournalAppender)> {
         let journal = self.open()?;
         let mut appender = journal.appender()?;
         for number in 0..COMMITTED {
@@ -87,9 +98,7 @@ impl JournalStage<'_> {
                 appender.append(&bytes)?
             };
         }
-        // Nothing is dropped: that would close it.
-        std::mem::forget((journal, appender));
-        Ok(())
+        Ok((journal, appender))
     }
 
     /// One who appended, wrote that to the file, and was killed before it was synced.
@@ -112,6 +121,36 @@ impl JournalStage<'_> {
         Ok(())
     }
 
+    /// One who appended, wrote that to the file, and was told that it could not be synced: what it had written is gone.
+    fn leave_failed(&mut self) -> Result<()> {
+        let mut dead = Victim::start(|| {
+            // Else it ends, which is found out.
+            if self.live_and_fail().is_ok() {
+                mark();
+            }
+        })?;
+        let synced = std::fs::read(self.path(0))?;
+        dead.resume_to_sync()?;
+        dead.refuse(Errno::EIO)?;
+        dead.resume()?;
+        dead.kill()?;
+        self.file(0)?.write_all_at(&synced, 0)?;
+        self.lens = vec![LEN; usize::try_from(COMMITTED)?];
+        self.least = self.lens.len();
+        Ok(())
+    }
+
+    /// Comes to a mark before the sync that is to fail.
+    fn live_and_fail(&self) -> Result<()> {
+        let (journal, appender) = self.live()?;
+        mark();
+        let synced = journal.sync();
+        // Nothing is dropped: that would close it.
+        std::mem::forget((journal, appender));
+        ensure!(matches!(synced, Err(JournalError::Failed { .. })), "the sync did not fail");
+        Ok(())
+    }
+
     /// What was in memory is gone, and half of something stands behind the records.
     fn lose_front(&mut self) -> Result<()> {
         remove_dir_all(self.fronts())?;
@@ -121,6 +160,10 @@ impl JournalStage<'_> {
     }
 
     fn file(&self, first: u64) -> Result<File> {
-        Ok(File::options().write(true).open(self.dir().join(format!("{first:020}.log")))?)
+        Ok(File::options().write(true).open(self.path(first))?)
+    }
+
+    fn path(&self, first: u64) -> PathBuf {
+        self.dir().join(format!("{first:020}.log"))
     }
 }

@@ -56,7 +56,11 @@ impl<'o> JournalStage<'o> {
 
     pub(crate) fn builder(&self) -> JournalBuilder {
         let builder = Journal::builder().file_bytes(FILE_BYTES).front_size(2, 64 << 10).thread(false);
-        let builder = builder.front(FrontHome::At(self.fronts()));
+        let home = match self.operation.others {
+            Others::FailedInside => FrontHome::Directory,
+            _ => FrontHome::At(self.fronts()),
+        };
+        let builder = builder.front(home);
         if self.operation.others == Others::SurvivorRecycling {
             builder.retain(Retain { files: Some(2), ..Retain::default() })
         } else {
@@ -137,6 +141,8 @@ impl<'o> JournalStage<'o> {
             again.is_there = found.is_there;
         }
         ensure!(again == *found, "not the same after reopening: {found:?}, then {again:?}");
+        // So that there is no front in the directory.
+        journal.close()?;
         self.check_names()
     }
 }

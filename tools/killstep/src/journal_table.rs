@@ -39,6 +39,10 @@ pub(crate) enum Others {
     DeadAndTorn,
     /// The same; and when the victim stands where it dies, another one opens the journal.
     DeadAndRaced,
+    /// One whose sync failed, which lost what it had written, and who was killed then. The front is there.
+    Failed,
+    /// The same, and the front is in the journal's directory.
+    FailedInside,
     /// Nobody has it open. Of three files the second is damaged.
     Damaged,
     /// Nobody, ever.
@@ -109,7 +113,7 @@ impl Operation for JournalOperation {
 /// All of them.
 pub(crate) fn operations() -> Vec<Box<dyn Operation>> {
     use Brings::{Cursor, Deleted, Nothing, Pruned, Record, RecordBefore};
-    use Others::{Damaged, Dead, DeadAndRaced, DeadAndTorn, Nobody, Survivor, SurvivorBehind};
+    use Others::{Damaged, Dead, DeadAndRaced, DeadAndTorn, Failed, FailedInside, Nobody, Survivor, SurvivorBehind};
     use Others::{SurvivorFiles, SurvivorFull, SurvivorOfFlush, SurvivorRecycling};
     let new = |name, others, brings, every, play| JournalOperation { name, others, brings, every, play };
     let all = [
@@ -125,6 +129,8 @@ pub(crate) fn operations() -> Vec<Box<dyn Operation>> {
         new("journal: leave", Survivor, RecordBefore(LEN), 211, play::leave),
         new("journal: make", Nobody, Nothing, 4001, play::open),
         new("journal: take up the front", Dead, Nothing, 101, play::open),
+        new("journal: go on after a failed sync", Failed, Nothing, 4001, play::open),
+        new("journal: go on after a failed sync, the front inside", FailedInside, Nothing, 8009, play::open),
         new("journal: recover", DeadAndTorn, Nothing, 4001, play::open),
         new("journal: recover while another opens it", DeadAndRaced, Nothing, 8009, play::open),
         new("journal: repair", Damaged, Nothing, 8009, play::repair),

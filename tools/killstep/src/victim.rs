@@ -7,6 +7,7 @@
 use crate::memory;
 use crate::route::Route;
 use anyhow::{Context, Result, bail, ensure};
+use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
 use nix::sys::signal::{Signal, kill};
@@ -126,6 +127,22 @@ impl Victim {
             }
             ensure!(!self.is_behind_mark()?, "it syncs nothing");
         }
+    }
+
+    /// Has the system call that it is about to make, by [`Victim::resume_to_sync`], fail without being made.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn refuse(&mut self, error: Errno) -> Result<()> {
+        // None has this number.
+        self.set_register(offset_of!(libc::user, regs.orig_rax), -1)?;
+        ptrace::syscall(self.pid, None)?;
+        self.wait()?;
+        self.set_register(offset_of!(libc::user, regs.rax), -i64::from(error as i32))
+    }
+
+    fn set_register(&self, offset: usize, value: i64) -> Result<()> {
+        Ok(ptrace::write_user(self.pid, offset as ptrace::AddressType, value)?)
     }
 
     fn register(&self, offset: usize) -> Result<u64> {
