@@ -18,6 +18,8 @@ mod crash;
 mod cursors;
 mod deleted;
 mod durable;
+#[cfg(test)]
+mod failing;
 mod files;
 mod flush;
 mod format;

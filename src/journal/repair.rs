@@ -67,7 +67,8 @@ pub(crate) fn repair(disk: &dyn Disk, names: &Names) -> Result<Repaired, Journal
             (control_from(disk, names)?, 0)
         }
     };
-    let generation = control.generation + 1;
+    // The next one is that of words which who could not go on may have left beside the front (`salvage.rs`).
+    let generation = control.generation + 2;
     let mut work = Work { disk, names, id: control.id, generation, cursors: CursorTable::default(), repaired };
     work.files()?;
     let (oldest, end) = work.chain(control.oldest)?;

@@ -47,96 +47,12 @@ impl Front {
 mod tests {
     use crate::error::JournalError;
     use crate::journal::Journal;
+    use crate::journal::failing::{Faults, open, try_open};
     use crate::journal::flush::Goal;
-    use crate::journal::open::open_on;
     use crate::journal::settings::Settings;
     use crate::log::Start;
-    use crate::sync::{AtomicBool, Ordering::Relaxed};
-    use crate::sys::disk::{Disk, DiskFile, NativeDisk, Open};
-    use std::io;
-    use std::os::fd::BorrowedFd;
-    use std::path::Path;
+    use crate::sync::Ordering::Relaxed;
     use std::sync::Arc;
-
-    #[derive(Debug, Default)]
-    struct Faults {
-        /// What is written is lost, and it is said once, as Linux does.
-        is_losing: AtomicBool,
-        /// The control file is not written.
-        is_refusing: AtomicBool,
-    }
-
-    #[derive(Debug)]
-    struct Failing(NativeDisk, Arc<Faults>);
-
-    #[derive(Debug)]
-    struct FailingFile(Arc<dyn DiskFile>, Arc<Faults>);
-
-    impl Disk for Failing {
-        fn names(&self) -> io::Result<Vec<String>> {
-            self.0.names()
-        }
-        fn open(&self, name: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
-            if self.1.is_refusing.load(Relaxed) && (name, how) == ("control", Open::Write) {
-                return Err(io::Error::from_raw_os_error(5));
-            }
-            Ok(Arc::new(FailingFile(self.0.open(name, how)?, Arc::clone(&self.1))))
-        }
-        fn rename(&self, from: &str, to: &str) -> io::Result<()> {
-            self.0.rename(from, to)
-        }
-        fn remove(&self, name: &str) -> io::Result<()> {
-            self.0.remove(name)
-        }
-        fn sync(&self) -> io::Result<()> {
-            self.0.sync()
-        }
-    }
-
-    impl DiskFile for FailingFile {
-        fn len(&self) -> io::Result<u64> {
-            self.0.len()
-        }
-        fn read_at(&self, to: &mut [u8], offset: u64) -> io::Result<usize> {
-            self.0.read_at(to, offset)
-        }
-        fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {
-            if self.1.is_losing.load(Relaxed) {
-                return Ok(());
-            }
-            self.0.write_at(bytes, offset)
-        }
-        fn allocate(&self, len: u64) -> io::Result<()> {
-            self.0.allocate(len)
-        }
-        fn truncate(&self, len: u64) -> io::Result<()> {
-            self.0.truncate(len)
-        }
-        fn sync(&self) -> io::Result<()> {
-            if self.1.is_losing.swap(false, Relaxed) {
-                return Err(io::Error::from_raw_os_error(5));
-            }
-            self.0.sync()
-        }
-        fn forget_cache(&self) -> io::Result<()> {
-            self.0.forget_cache()
-        }
-        fn fd(&self) -> BorrowedFd<'_> {
-            self.0.fd()
-        }
-    }
-
-    fn try_open(dir: &Path, faults: &Arc<Faults>) -> Result<Journal, JournalError> {
-        let disk = Arc::new(Failing(NativeDisk::open(dir, 0o600).unwrap(), Arc::clone(faults)));
-        let settings =
-            Settings { file_bytes: 1 << 20, front_window_bytes: 64 << 10, has_thread: false, ..Settings::default() };
-        let (core, recovery) = open_on(disk, dir, &settings, true)?;
-        Journal::of(core, recovery)
-    }
-
-    fn open(dir: &Path, faults: &Arc<Faults>) -> Journal {
-        try_open(dir, faults).unwrap()
-    }
 
     /// What was durable is in the files, what was committed in memory; the sync that failed acknowledged nothing.
     ///
@@ -166,7 +82,7 @@ mod tests {
         }
         faults.is_refusing.store(true, Relaxed);
         for _ in 0..2 {
-            assert!(matches!(try_open(dir.path(), &faults), Err(JournalError::Os { .. })));
+            assert!(matches!(try_open(dir.path(), &faults, &Settings::default()), Err(JournalError::Os { .. })));
         }
         faults.is_refusing.store(false, Relaxed);
         let journal = open(dir.path(), &faults);
@@ -220,6 +136,40 @@ mod tests {
                 let record = reader.try_next().unwrap().unwrap();
                 assert_eq!((record.seq(), record.bytes()), (seq, &bytes(seq)[..]));
             }
+        }
+    }
+
+    /// The story: who could not go on left the words that were to count from the next generation on, which a repair then
+    /// began. They were taken for those of the repaired journal.
+    #[test]
+    fn words_that_did_not_come_to_count_do_not_after_a_repair() {
+        let (dir, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+        let offset = {
+            let journal = open(dir.path(), &faults);
+            let mut appender = journal.appender().unwrap();
+            for number in 0..100_u64 {
+                appender.append_durable(&number.to_le_bytes()).unwrap();
+            }
+            appender.append_value(&100_u64).unwrap();
+            faults.is_losing.store(true, Relaxed);
+            assert!(journal.sync().is_err());
+            usize::try_from(journal.core().state.progress().durable.offset).unwrap()
+        };
+        faults.is_refusing.store(true, Relaxed);
+        assert!(try_open(dir.path(), &faults, &Settings::default()).is_err());
+        faults.is_refusing.store(false, Relaxed);
+        // All of the second half but the last mark, which says what was there.
+        let name = dir.path().join(format!("{:020}.log", 0));
+        let mut bytes = std::fs::read(&name).unwrap();
+        bytes[4096 + (offset - 4096) / 2..offset - 48].fill(7);
+        bytes[offset - 16..offset].fill(7);
+        std::fs::write(&name, bytes).unwrap();
+        assert!(matches!(try_open(dir.path(), &faults, &Settings::default()), Err(JournalError::Damaged { .. })));
+        let lost = Journal::repair(dir.path(), "").unwrap().lost;
+        assert!(matches!(lost[..], [(2..90, 91..)]), "{lost:?}");
+        for _ in 0..2 {
+            let journal = open(dir.path(), &faults);
+            assert_eq!(journal.next_seq(), lost[0].1);
         }
     }
 }
