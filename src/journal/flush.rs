@@ -95,6 +95,8 @@ impl Flusher {
         }
         let mut round = Round { progress, cursors: self.due_cursors(core), is_marked: false };
         let flushed = self.advance(core, goal, &mut round);
+        // Others may write it, elsewhere in the file.
+        self.trail.forget_from(round.progress.written.seq);
         // What was written whole counts, also where the flush did not come to its end.
         if !core.state.is_failed() {
             core.state.publish(round.progress);

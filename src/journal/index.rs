@@ -191,8 +191,11 @@ impl Core {
 mod tests {
     use super::*;
     use crate::journal::Journal;
+    use crate::journal::failing::{self, Faults};
+    use crate::journal::flush::BLOCK;
     use crate::journal::open::open;
     use crate::journal::settings::Settings;
+    use std::sync::Arc;
 
     /// What is noted while records go to a file is where they are found in it; a file that two took turns at is read.
     #[test]
@@ -229,5 +232,29 @@ mod tests {
         while core.index_ahead().unwrap() {}
         let verified = Journal::verify(dir.path(), "", |_| {}).unwrap();
         assert_eq!((verified.files, verified.problems), (firsts().len(), Vec::new()));
+    }
+
+    /// The story: a block that one process could not write, for want of room, another one wrote, behind a mark of its own.
+    /// The first one went on behind that, and made an index of where those records would have been.
+    #[test]
+    fn what_could_not_be_written_was_not_noted() {
+        let (dir, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+        let settings = Settings { front_windows: 16, ..Settings::default() };
+        let open = || failing::try_open(dir.path(), &faults, &settings).unwrap();
+        let (journal, other) = (open(), open());
+        let core = journal.core();
+        let mut appender = journal.appender().unwrap();
+        appender.append_durable(&[1; 400]).unwrap();
+        // More than one block.
+        while appender.front_mut().append(&[2; 400]).is_ok() {}
+        faults.room_bytes.store(BLOCK as u64, Relaxed);
+        assert!(matches!(journal.sync(), Err(JournalError::DiskFull { .. })));
+        faults.room_bytes.store(0, Relaxed);
+        other.sync().unwrap();
+        while files::firsts(&*core.disk, &core.names).unwrap().len() < 2 {
+            appender.append_durable(&[3; 400]).unwrap();
+        }
+        while core.index_ahead().unwrap() {}
+        assert_eq!(Journal::verify(dir.path(), "", |_| {}).unwrap().problems, []);
     }
 }

@@ -32,20 +32,18 @@ impl Trail {
         if seq.wrapping_sub(self.first) == self.offsets.len() as u64 && self.offsets.len() < MAX_RECORDS {
             self.offsets.push(u32::try_from(offset / 8).unwrap_or(u32::MAX));
         } else {
-            self.note_out_of_turn(seq, offset);
+            self.lose();
         }
     }
 
+    /// Forgets the records from `seq` on, which could not be written.
+    pub(crate) fn forget_from(&mut self, seq: u64) {
+        self.offsets.truncate(usize::try_from(seq.saturating_sub(self.first)).unwrap_or(usize::MAX));
+    }
+
     #[cold]
-    fn note_out_of_turn(&mut self, seq: u64, offset: u64) {
-        match usize::try_from(seq.wrapping_sub(self.first)) {
-            // It could not be written, and is written again.
-            Ok(again) if again < self.offsets.len() => {
-                self.offsets.truncate(again);
-                self.note(seq, offset);
-            }
-            _ => *self = Self { first: self.first, offsets: Vec::new(), is_lost: true },
-        }
+    fn lose(&mut self) {
+        *self = Self { first: self.first, offsets: Vec::new(), is_lost: true };
     }
 }
 
@@ -88,6 +86,7 @@ mod tests {
             }
             if !is_written {
                 model.truncate(from);
+                trail.forget_from(first + from as u64);
             }
         }
     }
