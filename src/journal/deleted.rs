@@ -234,39 +234,47 @@ impl Core {
         Ok(())
     }
 
-    /// Empties a file all of whose records were deleted while it was the last one. The file of `next` follows.
-    pub(crate) fn reclaim_full(&self, first: u64, next: u64) -> Result<(), JournalError> {
+    /// Empties a file all of whose records were deleted while it was the last one. The file of `next` follows. Returns
+    /// whether it need not be asked again.
+    pub(crate) fn reclaim_full(&self, first: u64, next: u64) -> Result<bool, JournalError> {
         let info = match files::open(&*self.disk, &self.names, self.id, first) {
             Ok(info) => info,
             // Given up meanwhile.
-            Err(JournalError::Os { error, .. }) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(JournalError::Os { error, .. }) if error.kind() == io::ErrorKind::NotFound => return Ok(true),
             Err(error) => return Err(error),
         };
         // Of damaged marks others tell.
         let is_it = are_all_deleted(&*self.disk, &self.names, &info.header, next).unwrap_or(false);
-        if is_it { self.reclaim(first) } else { Ok(()) }
+        if is_it { self.reclaim(first) } else { Ok(true) }
     }
 
-    /// Empties a file all of whose records are deleted: durably, before it happens.
-    fn reclaim(&self, first: u64) -> Result<(), JournalError> {
+    /// Empties a file all of whose records are deleted: durably, before it happens; and when the next one has the cursors.
+    /// Returns false if it has not.
+    fn reclaim(&self, first: u64) -> Result<bool, JournalError> {
         self.sync_marks()?;
+        self.make_durable(self.end())?;
         self.with_lead(|lead| {
             let firsts = files::firsts(&*self.disk, &self.names).map_err(JournalError::listing)?;
-            let Some(at) = firsts.iter().position(|&other| other == first) else { return Ok(()) };
-            let Some(&next) = firsts.get(at + 1) else { return Ok(()) };
+            let Some(at) = firsts.iter().position(|&other| other == first) else { return Ok(true) };
+            let Some(&next) = firsts.get(at + 1) else { return Ok(true) };
             // Who began the next one may have died before that was said: then this one is written to still.
-            if self.state.progress().written.file == first {
-                return Ok(());
+            let progress = self.state.progress();
+            if progress.written.file == first {
+                return Ok(false);
             }
             if at == 0 {
-                return lead.prune(self, next).map(drop);
+                return lead.prune(self, next).map(|_| true);
+            }
+            // Or before the cursors were there.
+            if progress.durable.seq <= next {
+                return Ok(false);
             }
             let name = self.names.log(first);
             let empty = self.disk.open(&name, Open::Write).and_then(|file| file.give_back(BLOCK_BYTES));
             empty.map_err(|error| JournalError::os("emptying", &name, error))?;
             let _ = self.disk.remove(&self.names.index(first));
             self.state.files_changed();
-            Ok(())
+            Ok(true)
         })?
     }
 

@@ -158,8 +158,8 @@ impl Core {
         for pair in firsts.windows(2).filter(|pair| is_full(pair[0])) {
             if !names.contains(&self.names.index(pair[0])) {
                 // Once: it has an index then.
-                if names.contains(&self.names.marks(pair[0])) {
-                    self.reclaim_full(pair[0], pair[1])?;
+                if names.contains(&self.names.marks(pair[0])) && !self.reclaim_full(pair[0], pair[1])? {
+                    continue;
                 }
                 if let Some(_guard) = self.lock_prepare(false)? {
                     self.make_index(pair[0], pair[1])?;

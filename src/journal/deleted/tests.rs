@@ -161,3 +161,34 @@ fn marks_of_records_that_no_file_has_room_for_are_none() {
     let read = Marks::load(&*core.disk, &core.names, &info.header).unwrap().unwrap();
     assert!(read.has(3) && read.last() == Some(3));
 }
+
+/// The story: a process was killed when it had begun a file, and before the cursors were in it. The file before, where they
+/// were, was emptied: after a power failure they were where they had been a file earlier.
+#[test]
+fn a_file_is_emptied_when_the_next_one_has_the_cursors() {
+    let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let journal = journal(dir.path());
+    let core = journal.core();
+    let firsts = || files::firsts(&*core.disk, &core.names).unwrap();
+    let mut appender = journal.appender().unwrap();
+    while firsts().len() < 2 {
+        appender.append_durable(&[1; 1000]).unwrap();
+    }
+    let middle = firsts()[1];
+    let cursor = journal.cursor("consumer").unwrap();
+    cursor.advance(middle).unwrap();
+    cursor.sync().unwrap();
+    journal.delete_durable(&(middle..journal.next_seq()).collect::<Vec<_>>()).unwrap();
+    core.flusher.lock().unwrap().next_file(core, &mut core.state.progress()).unwrap();
+    while core.index_ahead().unwrap() {}
+    let blocks = || std::fs::metadata(dir.path().join(core.names.log(middle))).unwrap().blocks();
+    let full = blocks();
+    for name in core.disk.names().unwrap() {
+        std::fs::copy(dir.path().join(&name), copy.path().join(&name)).unwrap();
+    }
+    let copied = Journal::builder().thread(false).open(copy.path()).unwrap();
+    assert_eq!(copied.cursors(), [("consumer".to_owned(), middle)]);
+    appender.append(&[2]).unwrap();
+    while core.index_ahead().unwrap() {}
+    assert!(blocks() < full, "{} of {full} blocks", blocks());
+}
