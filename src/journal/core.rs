@@ -184,6 +184,21 @@ impl Core {
         self.front.mapped().floor().map_or(0, |floor| floor.hold.0.load(Relaxed))
     }
 
+    /// Refuses a record that the front has given up and the files do not have yet, as far as is known here.
+    ///
+    /// # Errors
+    /// [`JournalError::LeftBehind`]: others go on with the front, and with other words. [`JournalError::FrontCorrupt`]
+    #[cold]
+    pub(crate) fn check_kept(&self, seq: u64) -> Result<(), JournalError> {
+        // In this order: what is given up was written before.
+        let is_gone = locate::oldest(&**self.front.mapped()).is_some_and(|(_, oldest)| seq < oldest);
+        match is_gone && seq >= self.state.written() {
+            false => Ok(()),
+            true if self.settings.is_read_only => Err(JournalError::LeftBehind),
+            true => Err(JournalError::FrontCorrupt { seq }),
+        }
+    }
+
     /// The newest segment of the front.
     pub(crate) fn segment(&self) -> u64 {
         roll::active(&**self.front.mapped())
@@ -222,8 +237,8 @@ impl Core {
         if self.settings.is_read_only { Err(JournalError::ReadOnly) } else { Ok(()) }
     }
 
-    /// Whether others have made a new front since this process opened the journal for reading only: of what they append,
-    /// nothing is seen here.
+    /// Whether others have begun anew since this process opened the journal for reading only: of what they do, nothing need be
+    /// seen here.
     pub(crate) fn is_left_behind(&self) -> bool {
         let is_it = |control: &Control| (control.id, control.generation) == (self.id, self.generation);
         self.settings.is_read_only

@@ -306,6 +306,7 @@ impl JournalReader {
         if self.next < core.state.oldest() {
             return Err(self.fall_behind());
         }
+        core.check_kept(self.next)?;
         self.open_file()
     }
 

@@ -172,4 +172,35 @@ mod tests {
             assert_eq!(journal.next_seq(), lost[0].1);
         }
     }
+
+    /// The story: a reader that only looks on had the old words, and the front that others went on with: it looked for ever
+    /// for a record that was in neither.
+    #[test]
+    fn who_looks_on_is_left_behind() {
+        let (dir, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+        let observer = {
+            let journal = open(dir.path(), &faults);
+            let mut appender = journal.appender().unwrap();
+            for number in 0..100_u64 {
+                appender.append_value(&number).unwrap();
+            }
+            journal.sync().unwrap();
+            appender.append_value(&100_u64).unwrap();
+            let observer = Journal::open_read_only(dir.path()).unwrap();
+            faults.is_losing.store(true, Relaxed);
+            assert!(journal.sync().is_err());
+            observer
+        };
+        let journal = open(dir.path(), &faults);
+        let mut appender = journal.appender().unwrap();
+        for _ in 101..3000 {
+            appender.append(&[1; 1000]).unwrap();
+        }
+        let mut reader = observer.reader(Start::First).unwrap();
+        for number in 0..100 {
+            assert_eq!(reader.try_next().unwrap().unwrap().read::<u64>().unwrap(), number);
+        }
+        assert!(matches!(reader.try_next(), Err(JournalError::LeftBehind)));
+        assert!(matches!(reader.get(101), Err(JournalError::LeftBehind)));
+    }
 }

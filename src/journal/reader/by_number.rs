@@ -36,7 +36,7 @@ impl JournalReader {
         }
         // It is not there yet, or not in memory any more.
         if seq >= core.state.written() {
-            return Ok(None);
+            return core.check_kept(seq).map(|()| None);
         }
         if seq < core.state.oldest() {
             return Err(core.given_up(seq));
