@@ -6,10 +6,11 @@ use crate::journal::open::open_on;
 use crate::journal::settings::Settings;
 use crate::sync::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sys::disk::{Disk, DiskFile, NativeDisk, Open};
+use std::fmt;
 use std::io;
 use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 #[derive(Debug, Default)]
 pub(crate) struct Faults {
@@ -19,6 +20,17 @@ pub(crate) struct Faults {
     pub(crate) is_refusing: AtomicBool,
     /// There is no room behind so many bytes of any file; 0: there is.
     pub(crate) room_bytes: AtomicU64,
+    /// What others do when an index is about to be written.
+    pub(crate) meanwhile: Meanwhile,
+}
+
+#[derive(Default)]
+pub(crate) struct Meanwhile(pub(crate) Mutex<Option<Box<dyn FnOnce() + Send>>>);
+
+impl fmt::Debug for Meanwhile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Meanwhile")
+    }
 }
 
 #[derive(Debug)]
@@ -34,6 +46,11 @@ impl Disk for Failing {
     fn open(&self, name: &str, how: Open) -> io::Result<Arc<dyn DiskFile>> {
         if self.1.is_refusing.load(Relaxed) && (name, how) == ("control", Open::Write) {
             return Err(io::Error::from_raw_os_error(5));
+        }
+        if name == "idx.draft"
+            && let Some(act) = self.1.meanwhile.0.lock().unwrap().take()
+        {
+            act();
         }
         Ok(Arc::new(FailingFile(self.0.open(name, how)?, Arc::clone(&self.1))))
     }
@@ -70,6 +87,9 @@ impl DiskFile for FailingFile {
     }
     fn truncate(&self, len: u64) -> io::Result<()> {
         self.0.truncate(len)
+    }
+    fn give_back(&self, offset: u64) -> io::Result<()> {
+        self.0.give_back(offset)
     }
     fn sync(&self) -> io::Result<()> {
         if self.1.is_losing.swap(false, Relaxed) {

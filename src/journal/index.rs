@@ -183,7 +183,12 @@ impl Core {
             let offsets = noted.map_or_else(|| walk_all(&info, next - first), Ok)?;
             let file = self.disk.open(&draft, Open::Create)?;
             file.write_at(&encode(&info, &offsets), 0)?;
-            self.disk.rename(&draft, &name)
+            self.disk.rename(&draft, &name)?;
+            // Who empties a file removes the index after that: unless it was not there yet.
+            if !offsets.is_empty() && !has_record(&info, offsets.first()) {
+                let _ = self.disk.remove(&name);
+            }
+            Ok(())
         };
         make().map_err(|error| JournalError::disk("making", &name, 4 * (next - first), error))
     }
@@ -257,6 +262,26 @@ mod tests {
             appender.append_durable(&[3; 400]).unwrap();
         }
         while core.index_ahead().unwrap() {}
+        assert_eq!(Journal::verify(dir.path(), "", |_| {}).unwrap().problems, []);
+    }
+
+    /// The story: a file was emptied while its index was made, which then was that of the file before.
+    #[test]
+    fn a_file_that_is_emptied_meanwhile_gets_no_index() {
+        let (dir, faults) = (tempfile::tempdir().unwrap(), Arc::new(Faults::default()));
+        let (journal, other) = (failing::open(dir.path(), &faults), failing::open(dir.path(), &faults));
+        let core = journal.core();
+        let firsts = || files::firsts(&*core.disk, &core.names).unwrap();
+        let mut appender = journal.appender().unwrap();
+        while firsts().len() < 3 {
+            appender.append_durable(&[1; 30_000]).unwrap();
+        }
+        assert!(core.index_ahead().unwrap());
+        let seqs: Vec<_> = (firsts()[1]..firsts()[2]).collect();
+        let delete = move || assert_eq!(other.delete_durable(&seqs).unwrap(), seqs.len() as u64);
+        *faults.meanwhile.0.lock().unwrap() = Some(Box::new(delete));
+        while core.index_ahead().unwrap() {}
+        assert!(faults.meanwhile.0.lock().unwrap().is_none());
         assert_eq!(Journal::verify(dir.path(), "", |_| {}).unwrap().problems, []);
     }
 
