@@ -4,7 +4,7 @@ use crate::error::{AppendError, JournalError};
 use crate::journal::Inner;
 use crate::journal::core::Core;
 use crate::journal::cursors::ENTRY_BYTES;
-use crate::journal::flush::Goal;
+use crate::journal::flushing::flush::Goal;
 use crate::journal::format::BLOCK_BYTES;
 use crate::journal::settings::Flush;
 use crate::journal::slot::JournalSlot;

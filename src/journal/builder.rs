@@ -1,9 +1,10 @@
 //! Settings of a journal.
 
 use crate::error::JournalError;
-use crate::journal::retain::Retain;
+use crate::journal::Journal;
+use crate::journal::care::retain::Retain;
+use crate::journal::opening::open;
 use crate::journal::settings::{Flush, FrontHome, Settings};
-use crate::journal::{Journal, open};
 use std::path::Path;
 use std::time::Duration;
 

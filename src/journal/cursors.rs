@@ -8,7 +8,7 @@ use crate::journal::Inner;
 use crate::journal::core::Core;
 #[cfg(test)]
 use crate::journal::crash::planted::{Mistake, is_made};
-use crate::journal::flush::Goal;
+use crate::journal::flushing::flush::Goal;
 use crate::journal::format::MAX_SEQ;
 use crate::journal::state::State;
 use crate::layout::journal::{CURSOR_NAME_BYTES, CursorWords, MAX_CURSORS};
@@ -266,7 +266,7 @@ impl Core {
 mod tests {
     use crate::error::JournalError;
     use crate::journal::Journal;
-    use crate::journal::flush::Goal;
+    use crate::journal::flushing::flush::Goal;
     use crate::sync::Ordering::Relaxed;
 
     /// The story: a process was stopped between looking whether the cursor is there and setting it. Meanwhile others removed

@@ -2,7 +2,7 @@
 
 use crate::error::JournalError;
 use crate::journal::Journal;
-use crate::journal::open::open_on;
+use crate::journal::opening::open::open_on;
 use crate::journal::settings::Settings;
 use crate::sync::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use crate::sys::disk::{Disk, DiskFile, NativeDisk, Open};

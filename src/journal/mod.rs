@@ -2,74 +2,46 @@
 //!
 //! A directory that any number of processes open. They append to and read from its *front*, a gated log on tmpfs; whoever
 //! wants records durable, or a thread that sees to it that all become so in time, takes what was committed there to the
-//! files. The layout of the files is in `format`, flushing in `flush`, what is done after a crash in `recover`.
+//! files (`flushing`). `format` says what bytes these are, `files` which files there are, `reading` finds records again,
+//! `opening` is how a journal begins, goes on after a crash, and is left, `care` what is kept of it and whether all is sound.
 
 mod appender;
-mod aside;
-mod background;
 mod builder;
-mod close;
+mod care;
 #[cfg(feature = "config")]
 mod config;
-mod control_file;
 mod core;
 #[cfg(test)]
 mod crash;
 mod cursors;
-mod deleted;
-mod durable;
 #[cfg(test)]
 mod failing;
 mod files;
-mod flush;
+mod flushing;
 mod format;
-mod front;
-mod index;
-mod look;
-mod marks;
-mod names;
-mod observe;
-mod open;
-mod origin;
-mod reader;
-mod reader_builder;
-mod record;
-mod recover;
-mod repair;
-mod retain;
-mod rounds;
-mod salvage;
+mod opening;
+mod reading;
 mod settings;
-mod shelf;
-mod sink;
 mod slot;
-mod spare;
-mod split;
 mod state;
-mod stream;
-mod sync;
-mod torn;
-mod trail;
-mod upkeep;
-mod verify;
 
 pub use appender::JournalAppender;
-pub use aside::SetAside;
 pub use builder::JournalBuilder;
+pub use care::aside::SetAside;
+pub use care::repair::Repaired;
+pub use care::retain::Retain;
+pub use care::verify::{Problem, Verified, VerifyProgress};
 pub use cursors::JournalCursor;
-pub use durable::OnDurable;
-pub use reader::JournalReader;
-pub use reader_builder::JournalReaderBuilder;
-pub use record::{JournalParts, JournalRecord};
-pub use repair::Repaired;
-pub use retain::Retain;
+pub use flushing::durable::OnDurable;
+pub use reading::reader::JournalReader;
+pub use reading::reader_builder::JournalReaderBuilder;
+pub use reading::record::{JournalParts, JournalRecord};
 pub use settings::{Flush, FrontHome};
 pub use slot::JournalSlot;
-pub use verify::{Problem, Verified, VerifyProgress};
 
 use crate::error::JournalError;
-use crate::journal::background::Background;
 use crate::journal::core::Core;
+use crate::journal::flushing::background::Background;
 use crate::log::{Log, Start};
 use crate::wait;
 use std::path::Path;

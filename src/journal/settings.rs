@@ -1,8 +1,8 @@
 //! How a journal is opened.
 
 use crate::error::JournalError;
+use crate::journal::care::retain::Retain;
 use crate::journal::format::BLOCK_BYTES;
-use crate::journal::retain::Retain;
 use crate::layout::geometry::{MAX_WINDOW_BYTES, MIN_WINDOW_BYTES, MIN_WINDOWS};
 use std::path::PathBuf;
 use std::time::Duration;

@@ -8,7 +8,7 @@ use super::recording::{Died, Entry};
 use super::runs::{TIMELY, crash, expect_none, is_long, record, step};
 use super::scripts::crowd;
 use super::workload::Session;
-use crate::journal::front;
+use crate::journal::opening::front;
 use crate::journal::settings::Flush;
 use std::cell::Cell;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};

@@ -10,12 +10,12 @@ use super::recording::{Entry, Note, Recorder, RecordingDisk};
 use super::runs::{TIMELY, is_long};
 use super::workload::Session;
 use crate::error::JournalError;
+use crate::journal::care::repair::{Repaired, repair};
 use crate::journal::files::firsts;
+use crate::journal::files::names::Names;
 use crate::journal::format::BLOCK;
 use crate::journal::format::frame::{Found, decode, frame_bytes};
 use crate::journal::format::header::Header;
-use crate::journal::names::Names;
-use crate::journal::repair::{Repaired, repair};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
