@@ -109,7 +109,7 @@ fn damage_is_found_and_repaired() {
     assert!(!output.status.success() && text.contains("00000000000000000000.log: records 47 to 47 are gone"), "{text}");
     let repaired = good(&["journal", "repair"], dir.path());
     assert!(repaired.starts_with("records 47 to 47 are gone\nput aside: "), "{repaired}");
-    let name = "00000000000000000047.torn-3";
+    let name = "00000000000000000047.torn-4";
     let info = good(&["journal", "info"], dir.path());
     assert!(info.contains(&format!("set aside    {name}, ")), "{info}");
     assert!(
