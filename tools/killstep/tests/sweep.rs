@@ -34,9 +34,9 @@ const COMING_AND_GOING: &str = "attach;detach;hand-over;log reader;gated reader 
 const SLOTS: &str = "publish 16;publish 64 B;name;load 16;load 64 B;pin;unpin;wait";
 const OTHERS: &str = "own;publish a state;let;join;allocate";
 const LONG: &str = "publish 64 KiB;load 64 KiB;publish, sparse;gated reader w";
-const AT_A_FRONT: &str = "journal: join;journal: take;journal: go on;journal: prune";
+const AT_A_FRONT: &str = "journal: join;journal: take;journal: prune";
 const AT_FILES: &str = "journal: append;journal: sync;journal: set;journal: delete;journal: leave;journal: close";
-const MAKING: &str = "journal: make;journal: recover;journal: repair";
+const MAKING: &str = "journal: make;journal: recover;journal: repair;journal: go on";
 /// Looks for room very often before it sleeps.
 const SPINNING: &str = "appender waits";
 
