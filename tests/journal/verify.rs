@@ -162,8 +162,13 @@ fn what_is_behind_damage_is_read() {
     drop(appender);
     let log = logs(dir.path()).pop().unwrap();
     let bytes = std::fs::read(&log).unwrap();
-    let of =
-        |number: u64| bytes.windows(8).position(|bytes| bytes == number.to_le_bytes() && number != 0).unwrap() as u64;
+    // The payload behind the head of a record of eight bytes.
+    let words: Vec<_> = bytes.as_chunks::<8>().0.iter().map(|word| u64::from_le_bytes(*word)).collect();
+    let is_head = |word: u64| word & 0xffff_ffff == 1 << 24 | 8;
+    let of = |number: u64| {
+        let at = words.windows(2).position(|pair| is_head(pair[0]) && pair[1] == number).unwrap();
+        8 * (at as u64 + 1)
+    };
     // In a payload, and in the length of a frame.
     flip(&log, of(40));
     flip(&log, of(70) - 8);
