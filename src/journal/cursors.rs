@@ -75,7 +75,7 @@ impl State {
         let version = self.cursors_version();
         let entry = |words: &CursorWords| Some((get_name(&words.name)?, words.seq.load(Relaxed) & MAX_SEQ));
         let table = CursorTable { cursors: self.cursor_words().iter().filter_map(entry).collect() };
-        // Pairs with the Release in `JournalCursor::put`.
+        // SYNC cursor: pairs with the Release in `JournalCursor::put`.
         fence(Acquire);
         (table, version)
     }
@@ -153,7 +153,8 @@ impl JournalCursor {
             let index = free.ok_or(JournalError::TooManyCursors { limit: MAX_CURSORS })?;
             let words = &state.cursor_words()[index];
             let count = words.seq.load(Relaxed) >> SEQ_BITS;
-            words.seq.store((count + 1) << SEQ_BITS | MAX_SEQ.min(state.oldest()), Relaxed);
+            // SYNC cursor: Release, pairs with `JournalCursor::word`: who finds this word finds that the name before is gone.
+            words.seq.store((count + 1) << SEQ_BITS | MAX_SEQ.min(state.oldest()), Release);
             put_name(&words.name, name);
             state.cursors_changed();
             Ok(this(index))
@@ -166,7 +167,8 @@ impl JournalCursor {
 
     /// Its word, as long as it is there.
     fn word(&self) -> Result<u64, JournalError> {
-        // Before the name: as long as the word stays, so does whose it is.
+        // Before the name: as long as the word stays, so does whose it is. SYNC cursor: Acquire, pairs with the Release of who
+        // makes a cursor.
         let word = self.words().seq.load(Acquire);
         if self.wanted.is_in(&self.words().name) {
             return Ok(word);
@@ -177,7 +179,7 @@ impl JournalCursor {
     /// Sets it, if its word still is `word`.
     fn put(&self, word: u64, seq: u64) -> bool {
         let to = word & !MAX_SEQ | seq;
-        // Release: who finds it there also finds the records below it.
+        // SYNC cursor: Release, pairs with `State::cursor_table`: who finds it there also finds the records below it.
         self.words().seq.compare_exchange(word, to, Release, Relaxed).is_ok()
     }
 

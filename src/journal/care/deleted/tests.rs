@@ -3,7 +3,7 @@
 use super::open_marks;
 use crate::journal::files;
 use crate::journal::files::marks::Marks;
-use crate::journal::{Journal, Problem};
+use crate::journal::{Journal, JournalAppender, Problem};
 use crate::log::Start;
 use crate::sys::disk::Open;
 use std::os::unix::fs::MetadataExt;
@@ -17,6 +17,19 @@ fn journal(dir: &Path) -> Journal {
     }
     journal.sync().unwrap();
     journal
+}
+
+fn firsts(journal: &Journal) -> Vec<u64> {
+    let core = journal.core();
+    files::firsts(&*core.disk, &core.names).unwrap()
+}
+
+/// Appends until there is a second file. Returns its first record.
+fn begin_second(journal: &Journal, appender: &mut JournalAppender) -> u64 {
+    while firsts(journal).len() < 2 {
+        appender.append_durable(&[1; 1000]).unwrap();
+    }
+    firsts(journal)[1]
 }
 
 fn marks(journal: &Journal) -> Marks {
@@ -103,13 +116,10 @@ fn a_file_that_is_full_after_its_records_were_deleted_is_emptied() {
     let dir = tempfile::tempdir().unwrap();
     let journal = journal(dir.path());
     let core = journal.core();
-    let firsts = || files::firsts(&*core.disk, &core.names).unwrap();
+    let firsts = || firsts(&journal);
     let mut appender = journal.appender().unwrap();
+    let middle = begin_second(&journal, &mut appender);
     let mut append = || appender.append_durable(&[1; 1000]).unwrap();
-    while firsts().len() < 2 {
-        append();
-    }
-    let middle = firsts()[1];
     journal.delete(&[middle]).unwrap();
     while firsts().len() < 3 {
         let seq = append();
@@ -133,12 +143,8 @@ fn the_file_that_is_written_to_is_not_emptied() {
     let dir = tempfile::tempdir().unwrap();
     let journal = journal(dir.path());
     let core = journal.core();
-    let firsts = || files::firsts(&*core.disk, &core.names).unwrap();
-    let mut appender = journal.appender().unwrap();
-    while firsts().len() < 2 {
-        appender.append_durable(&[1; 1000]).unwrap();
-    }
-    let (last, end) = (firsts()[1], journal.next_seq());
+    let last = begin_second(&journal, &mut journal.appender().unwrap());
+    let end = journal.next_seq();
     journal.delete_durable(&(last..end).collect::<Vec<_>>()).unwrap();
     std::fs::write(dir.path().join(core.names.log(end)), [0; 4096]).unwrap();
     while core.index_ahead().unwrap() {}
@@ -169,12 +175,8 @@ fn a_file_is_emptied_when_the_next_one_has_the_cursors() {
     let (dir, copy) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let journal = journal(dir.path());
     let core = journal.core();
-    let firsts = || files::firsts(&*core.disk, &core.names).unwrap();
     let mut appender = journal.appender().unwrap();
-    while firsts().len() < 2 {
-        appender.append_durable(&[1; 1000]).unwrap();
-    }
-    let middle = firsts()[1];
+    let middle = begin_second(&journal, &mut appender);
     let cursor = journal.cursor("consumer").unwrap();
     cursor.advance(middle).unwrap();
     cursor.sync().unwrap();
